@@ -1,0 +1,141 @@
+# Penstock: `make help` lists the targets.
+#
+# One file, no recursion.  CONFIG picks the tree: build/release (default), debug, asan, tsan, fuzz.
+
+comma := ,
+
+CONFIG ?= release
+BUILD  ?= build/$(CONFIG)
+GEN    := $(BUILD)/gen
+PREFIX ?= /usr/local
+VERSION := 0.1.0
+SOVERSION := 0
+
+CC     ?= cc
+CFLAGS ?=
+WERROR ?=
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+            -Wno-missing-field-initializers $(if $(WERROR),-Werror)
+HARDEN   := -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+MODE_release := -O2 -g $(HARDEN)
+MODE_debug   := -Og -g3 -DPENSTOCK_FAULTS=1
+MODE_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+                -DPENSTOCK_FAULTS=1
+MODE_tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -DPENSTOCK_FAULTS=1
+MODE_fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link \
+                -fno-sanitize-recover=undefined -DPENSTOCK_FAULTS=1
+MODE := $(MODE_$(CONFIG))
+ifeq ($(MODE),)
+$(error CONFIG=$(CONFIG) is not one of release debug asan tsan fuzz)
+endif
+
+ALL_CFLAGS  := -std=c11 -D_GNU_SOURCE -I. -I$(GEN) -fPIC -fvisibility=hidden -pthread $(WARNINGS) $(MODE) \
+               -DPENSTOCK_VERSION='"$(VERSION)"' $(CFLAGS)
+ALL_LDFLAGS := -pthread $(filter -fsanitize%,$(MODE)) $(if $(filter release,$(CONFIG)),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) $(LDFLAGS)
+CODEC_LIBS  := -lz -llz4 -lzstd -lsnappy
+EVENT_LIBS  := -levent_core -levent_pthreads
+TEST_LIBS   := -lcmocka
+
+# --- sources: a new file in one of these folders is found by itself ---
+SCHEMAS      := $(wildcard protocol/schema/*.msg)
+GEN_HEADERS  := $(patsubst protocol/schema/%.msg,$(GEN)/msg/%.h,$(SCHEMAS))
+GEN_SOURCES  := $(patsubst protocol/schema/%.msg,$(GEN)/msg/%.c,$(SCHEMAS))
+COMMON_SRC   := $(wildcard common/*.c)
+PROTOCOL_SRC := $(filter-out protocol/msgc.c,$(wildcard protocol/*.c))
+BROKER_SRC   := $(filter-out broker/main.c,$(wildcard broker/*.c broker/*/*.c))
+CLIENT_SRC   := $(wildcard client/*.c)
+CLI_SRC      := $(wildcard client/cli/*.c)
+SUPPORT_SRC  := $(wildcard tests/support/*.c)
+UNIT_SRC     := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c tests/unit/*/*/test_*.c)
+FUZZ_SRC     := $(wildcard tests/fuzz/fuzz_*.c)
+
+objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
+COMMON_OBJ   := $(call objects,$(COMMON_SRC))
+PROTOCOL_OBJ := $(call objects,$(PROTOCOL_SRC)) $(patsubst %.c,%.o,$(GEN_SOURCES))
+BROKER_OBJ   := $(call objects,$(BROKER_SRC))
+CLIENT_OBJ   := $(call objects,$(CLIENT_SRC))
+CLI_OBJ      := $(call objects,$(CLI_SRC))
+SUPPORT_OBJ  := $(call objects,$(SUPPORT_SRC))
+UNIT_BIN     := $(patsubst %.c,$(BUILD)/%,$(UNIT_SRC))
+FUZZ_BIN     := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
+
+BASE_LIB   := $(BUILD)/libbase.a
+BROKER_LIB := $(BUILD)/libbroker.a
+CLIENT_A   := $(BUILD)/libpenstock.a
+CLIENT_SO  := $(BUILD)/libpenstock.so
+
+.PHONY: all help clean generated
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(BUILD)/penstockd $(BUILD)/penstock $(CLIENT_A) $(CLIENT_SO) ## build the daemon, the command line and the library (default)
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+clean: ## remove every build tree
+	rm -rf build
+
+# --- generated code ---
+MSGC := $(BUILD)/msgc
+
+$(MSGC): protocol/msgc.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE -O1 -g $(WARNINGS) -o $@ $<
+
+$(GEN)/msg/%.h $(GEN)/msg/%.c: protocol/schema/%.msg $(MSGC)
+	@mkdir -p $(@D)
+	$(MSGC) $< $(GEN)/msg/$*.h $(GEN)/msg/$*.c
+
+generated: $(GEN_HEADERS) $(GEN_SOURCES)
+
+# --- compile: changed flags rebuild everything ---
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CC) $(subst ','\'',$(ALL_CFLAGS))' | cmp -s - $@ || echo '$(CC) $(subst ','\'',$(ALL_CFLAGS))' > $@
+.PHONY: FORCE
+FORCE:
+
+$(BUILD)/%.o: %.c $(BUILD)/flags | $(GEN_HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(GEN)/%.o: $(GEN)/%.c $(BUILD)/flags | $(GEN_HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BASE_LIB): $(COMMON_OBJ) $(PROTOCOL_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BROKER_LIB): $(BROKER_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(CLIENT_A): $(COMMON_OBJ) $(PROTOCOL_OBJ) $(CLIENT_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(CLIENT_SO): $(COMMON_OBJ) $(PROTOCOL_OBJ) $(CLIENT_OBJ)
+	$(CC) -shared -Wl,-soname,libpenstock.so.$(SOVERSION) -o $@.$(SOVERSION) $^ $(ALL_LDFLAGS) $(CODEC_LIBS)
+	ln -sf $(@F).$(SOVERSION) $@
+
+$(BUILD)/penstockd: $(BUILD)/broker/main.o $(BROKER_LIB) $(BASE_LIB)
+	$(CC) -o $@ $^ $(ALL_LDFLAGS) $(EVENT_LIBS) $(CODEC_LIBS)
+
+$(BUILD)/penstock: $(CLI_OBJ) $(CLIENT_A)
+	$(CC) -o $@ $^ $(ALL_LDFLAGS) $(CODEC_LIBS)
+
+# --- tests: every tests/unit/**/test_*.c is a program of its own ---
+$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(SUPPORT_OBJ) $(BROKER_LIB) $(BUILD)/client.objs $(BASE_LIB)
+	$(CC) -o $@ $< $(SUPPORT_OBJ) $(CLIENT_OBJ) $(BROKER_LIB) $(BASE_LIB) $(ALL_LDFLAGS) $(EVENT_LIBS) $(CODEC_LIBS) $(TEST_LIBS)
+
+$(BUILD)/client.objs: $(CLIENT_OBJ)
+	@mkdir -p $(@D)
+	@touch $@
+
+.PHONY: unit-bins
+unit-bins: $(UNIT_BIN)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
