@@ -35,7 +35,7 @@ ALL_CFLAGS  := -std=c11 -D_GNU_SOURCE -I. -I$(GEN) -fPIC -fvisibility=hidden -pt
 ALL_LDFLAGS := -pthread $(filter -fsanitize%,$(MODE)) $(if $(filter release,$(CONFIG)),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) $(LDFLAGS)
 CODEC_LIBS  := -lz -llz4 -lzstd -lsnappy
 EVENT_LIBS  := -levent_core -levent_pthreads
-TEST_LIBS   := -lcmocka
+TEST_LIBS   := -lcmocka -ljansson
 
 # --- sources: a new file in one of these folders is found by itself ---
 SCHEMAS      := $(wildcard protocol/schema/*.msg)
@@ -52,7 +52,7 @@ FUZZ_SRC     := $(wildcard tests/fuzz/fuzz_*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 COMMON_OBJ   := $(call objects,$(COMMON_SRC))
-PROTOCOL_OBJ := $(call objects,$(PROTOCOL_SRC)) $(patsubst %.c,%.o,$(GEN_SOURCES))
+PROTOCOL_OBJ := $(call objects,$(PROTOCOL_SRC)) $(patsubst %.c,%.o,$(GEN_SOURCES)) $(GEN)/schemas.o
 BROKER_OBJ   := $(call objects,$(BROKER_SRC))
 CLIENT_OBJ   := $(call objects,$(CLIENT_SRC))
 CLI_OBJ      := $(call objects,$(CLI_SRC))
@@ -88,7 +88,11 @@ $(GEN)/msg/%.h $(GEN)/msg/%.c: protocol/schema/%.msg $(MSGC)
 	@mkdir -p $(@D)
 	$(MSGC) $< $(GEN)/msg/$*.h $(GEN)/msg/$*.c
 
-generated: $(GEN_HEADERS) $(GEN_SOURCES)
+$(GEN)/schemas.c: $(SCHEMAS) $(MSGC)
+	@mkdir -p $(@D)
+	$(MSGC) --list $@ $(SCHEMAS)
+
+generated: $(GEN_HEADERS) $(GEN_SOURCES) $(GEN)/schemas.c
 
 # --- compile: changed flags rebuild everything ---
 $(BUILD)/flags: FORCE

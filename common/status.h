@@ -5,7 +5,7 @@
 #define PENSTOCK_COMMON_STATUS_H
 
 #define MUST_CHECK __attribute__((warn_unused_result))
-#define PRINTF_LIKE(format, first) __attribute__((format(printf, format, first)))
+#define PRINTF_LIKE(at, first) __attribute__((format(printf, at, first)))
 
 /* X(name, text, when) */
 #define PST_STATUS_LIST(X)                                                                                   \

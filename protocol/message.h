@@ -57,6 +57,8 @@ MUST_CHECK enum pst_status message_encode_external(const struct message_schema *
 void message_format_json(const struct message_schema *schema, int16_t version, const void *message,
                          struct buf *out);
 
+/* sizeof the C struct, for callers that decode whatever comes. */
+size_t message_struct_size(const struct message_schema *schema);
 const char *message_name(const struct message_schema *schema);
 int16_t message_version_min(const struct message_schema *schema);
 int16_t message_version_max(const struct message_schema *schema);
