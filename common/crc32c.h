@@ -13,7 +13,7 @@ uint32_t crc32c(uint32_t crc, const void *bytes, size_t length);
 /* The plain table form, for tests to compare with. */
 uint32_t crc32c_table(uint32_t crc, const void *bytes, size_t length);
 
-/* "table", "sse4.2", "pclmul", "vpclmul", "armv8". */
+/* "table", "sse4.2" or "armv8". */
 const char *crc32c_implementation(void);
 
 #endif
