@@ -23,12 +23,14 @@
 struct log;
 struct segment;
 struct log_dir; /* broker/log/log_dir.h: one entry of log.dirs */
+struct trash;   /* broker/log/trash.h: what waits to be unlinked */
 
 /* What a log needs of the outside; borrowed for its life. */
 struct log_env {
     const struct clock *clock;
     const struct file_ops *files;
     struct workers *workers;
+    struct trash *trash; /* takes renamed directories and segments to unlink later; NULL: they are removed at once */
     int64_t producer_id_expiration_ms;
     bool map_landing; /* false: every append is written, none lands in a mapping */
 };
@@ -224,7 +226,8 @@ MUST_CHECK enum pst_status log_begin_epoch(struct log *log, int32_t epoch);
 /* Raises the log start offset (DeleteRecords); -1: to the high watermark.  PST_OUT_OF_RANGE above it.  Segments wholly
  * below are removed off-loop. */
 MUST_CHECK enum pst_status log_raise_start(struct log *log, int64_t offset, int64_t *ret_start);
-/* Applies retention.ms/.bytes and segment.ms; returns the number of segments given up.  Thread: a worker. */
+/* Applies retention.ms/.bytes, drops segments below the log start, forgets expired producers; returns the number of
+ * segments given up.  Thread: a worker. */
 unsigned log_retain(struct log *log);
 /* Drops everything from `offset` on (replication, recovery): new file, old one unlinked.  Blocks. */
 MUST_CHECK enum pst_status log_truncate_to(struct log *log, int64_t offset);
