@@ -28,7 +28,7 @@ struct listener_settings {
 MUST_CHECK enum pst_status listener_open(const struct listener_settings *settings, struct loop *const *loops,
                                          unsigned loop_count, struct listener **ret);
 uint16_t listener_port(const struct listener *listener); /* the real one */
-/* Stops accepting; connections live on until their loops stop. */
+/* After the loops have stopped. */
 void listener_close(struct listener *listener);
 uint32_t listener_connections(const struct listener *listener);
 
