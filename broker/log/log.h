@@ -229,8 +229,6 @@ MUST_CHECK enum pst_status log_raise_start(struct log *log, int64_t offset, int6
 /* Applies retention.ms/.bytes, drops segments below the log start, forgets expired producers; returns the number of
  * segments given up.  Thread: a worker. */
 unsigned log_retain(struct log *log);
-/* Drops everything from `offset` on (replication, recovery): new file, old one unlinked.  Blocks. */
-MUST_CHECK enum pst_status log_truncate_to(struct log *log, int64_t offset);
 
 /* ---- producers ---- */
 
