@@ -142,4 +142,71 @@ $(BUILD)/client.objs: $(CLIENT_OBJ)
 .PHONY: unit-bins
 unit-bins: $(UNIT_BIN)
 
+# --- checks ---
+.PHONY: deps check check-unit check-integration check-sanitize check-clients lint demo install format
+JOBS ?= 2
+
+deps: ## install the packages needed to build and test (Debian, Ubuntu; needs root)
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends build-essential pkg-config \
+	    libevent-dev zlib1g-dev liblz4-dev libzstd-dev libsnappy-dev libcmocka-dev libjansson-dev python3
+
+check: all unit-bins lint-quick ## every quick test: unit, protocol vectors, integration with a real daemon
+	tests/run --jobs $(JOBS) --build $(BUILD)
+
+check-unit: unit-bins ## the unit tests alone
+	tests/run --jobs $(JOBS) --build $(BUILD) --only unit
+
+check-integration: all ## the tests that run the daemon alone
+	tests/run --jobs $(JOBS) --build $(BUILD) --only integration
+
+check-sanitize: ## unit and integration tests under ASan+UBSan, unit tests under TSan
+	$(MAKE) CONFIG=asan all unit-bins
+	tests/run --jobs $(JOBS) --build build/asan
+	$(MAKE) CONFIG=tsan unit-bins
+	tests/run --jobs $(JOBS) --build build/tsan --only unit
+
+check-clients: all ## tests with other people's Kafka clients, as far as this machine has them
+	tests/clients/run --build $(BUILD)
+
+.PHONY: lint-quick
+lint-quick: conf/penstock.properties.check
+	tests/lint/layers.sh
+
+.PHONY: conf/penstock.properties.check
+conf/penstock.properties.check: $(BUILD)/penstockd
+	@$(BUILD)/penstockd --sample-config | cmp - conf/penstock.properties || \
+	    { echo "conf/penstock.properties is not what options.def says: make conf"; exit 1; }
+
+.PHONY: conf
+conf: $(BUILD)/penstockd ## write conf/penstock.properties anew from options.def
+	$(BUILD)/penstockd --sample-config > conf/penstock.properties
+
+lint: lint-quick generated ## layers, headers that compile alone, clang-format, cppcheck
+	tests/lint/headers.sh "$(CC)" "$(GEN)"
+	tests/lint/format.sh
+	tests/lint/cppcheck.sh "$(GEN)"
+
+format: ## lay out all sources as .clang-format says
+	git ls-files '*.c' '*.h' | xargs clang-format -i
+
+demo: all ## start a broker, produce a file, consume it back, stop
+	tests/demo.sh $(BUILD)
+
+install: all ## install below $(DESTDIR)$(PREFIX)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/lib/pkgconfig \
+	    $(DESTDIR)$(PREFIX)/include/penstock $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man1 \
+	    $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/penstock
+	install -m 755 $(BUILD)/penstockd $(DESTDIR)$(PREFIX)/sbin/
+	install -m 755 $(BUILD)/penstock $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 $(CLIENT_A) $(DESTDIR)$(PREFIX)/lib/
+	install -m 755 $(CLIENT_SO).$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/
+	ln -sf libpenstock.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libpenstock.so
+	install -m 644 client/include/penstock/*.h $(DESTDIR)$(PREFIX)/include/penstock/
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' client/penstock.pc.in \
+	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/penstock.pc
+	install -m 644 conf/penstockd.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -m 644 conf/penstock.properties $(DESTDIR)$(PREFIX)/share/doc/penstock/
+	sed 's|@PREFIX@|$(PREFIX)|' conf/penstock.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/penstock.service
+
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
