@@ -252,6 +252,9 @@ static bool check_producer(struct log *log, struct log_append *append, struct ap
         append->base_offset = duplicate.base_offset;
         append->end_offset = duplicate.last_offset + 1;
         append->append_time_ms = log->config.log_append_time ? duplicate.timestamp_ms : -1;
+        /* the first attempt may still wait for the disk: a retry must not be acknowledged before it */
+        append->wait_for_flush =
+            log->config.flush_messages != INT64_MAX && log->recovery_point < append->end_offset;
         return false;
     case PRODUCER_OUT_OF_ORDER_SEQUENCE:
         refuse(append, APPEND_OUT_OF_ORDER_SEQUENCE, "the sequence does not follow the producer's last batch");

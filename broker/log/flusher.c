@@ -27,6 +27,8 @@ static enum pst_status sync_segments(struct log *log, int64_t end, bool sync_dir
     for (unsigned i = 0; i < count; i++) {
         if (status == PST_OK && log->env.files->fdatasync(segments[i]->fd) != 0)
             status = PST_IO; /* whatever errno says: the pages may be marked clean now */
+        if (status == PST_OK && txn_index_flush(segments[i]->txns) != PST_OK)
+            status = PST_IO;
         segment_unref(segments[i]);
     }
     free(segments);
@@ -35,7 +37,8 @@ static enum pst_status sync_segments(struct log *log, int64_t end, bool sync_dir
     return status;
 }
 
-static enum pst_status sync_to_end(struct log *log, int64_t *ret_end)
+/* sync_lock. */
+static enum pst_status sync_locked(struct log *log, int64_t *ret_end)
 {
     int64_t end = atomic_load_explicit(&log->end_offset, memory_order_acquire);
     enum pst_status status;
@@ -50,6 +53,9 @@ static enum pst_status sync_to_end(struct log *log, int64_t *ret_end)
     atomic_store(&log->unflushed_since_ms, 0);
     status = sync_segments(log, end, sync_dir);
     if (status == PST_NOMEM) {
+        pthread_mutex_lock(&log->flush_lock);
+        log->dir_dirty |= sync_dir;
+        pthread_mutex_unlock(&log->flush_lock);
         atomic_store(&log->unflushed_since_ms, 1); /* due at once, again */
         return status;
     }
@@ -61,6 +67,16 @@ static enum pst_status sync_to_end(struct log *log, int64_t *ret_end)
         atomic_store(&log->recovery_point, end);
     *ret_end = end;
     return PST_OK;
+}
+
+static enum pst_status sync_to_end(struct log *log, int64_t *ret_end)
+{
+    enum pst_status status;
+
+    pthread_mutex_lock(&log->sync_lock);
+    status = sync_locked(log, ret_end);
+    pthread_mutex_unlock(&log->sync_lock);
+    return status;
 }
 
 /* Takes out who is served: with an error, all. */

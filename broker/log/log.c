@@ -82,6 +82,7 @@ static void log_free(struct log *log)
     pthread_mutex_destroy(&log->append_lock);
     pthread_mutex_destroy(&log->state_lock);
     pthread_mutex_destroy(&log->flush_lock);
+    pthread_mutex_destroy(&log->sync_lock);
     pthread_cond_destroy(&log->flush_idle);
     free(log->path);
     free(log);
@@ -101,6 +102,7 @@ static struct log *log_new(const struct log_env *env, struct log_dir *dir, const
     pthread_mutex_init(&log->append_lock, NULL);
     pthread_mutex_init(&log->state_lock, NULL);
     pthread_mutex_init(&log->flush_lock, NULL);
+    pthread_mutex_init(&log->sync_lock, NULL);
     pthread_cond_init(&log->flush_idle, NULL);
     atomic_init(&log->high_watermark, -1);
     atomic_init(&log->first_unstable, -1);
@@ -201,8 +203,10 @@ static void seal(struct worker_job *job)
 {
     struct seal_job *seal_job = CONTAINER_OF(job, struct seal_job, job);
     struct log *log = seal_job->log;
-    enum pst_status status = segment_write_indexes(seal_job->segment);
+    enum pst_status status = segment_trim(seal_job->segment);
 
+    if (status == PST_OK)
+        status = segment_write_indexes(seal_job->segment);
     if (status == PST_OK)
         status = producer_snapshot_write(log->env.files, log->path, seal_job->snapshot_offset,
                                          buf_view(&seal_job->snapshot));
@@ -389,7 +393,7 @@ enum pst_status log_producers(struct log *log, struct log_producer **ret, unsign
     enum pst_status status;
 
     pthread_mutex_lock(&log->append_lock);
-    status = producer_state_list(log->producers, clock_wall_ms(log->env.clock), ret, ret_count);
+    status = producer_state_list(log->producers, ret, ret_count);
     pthread_mutex_unlock(&log->append_lock);
     return status;
 }
@@ -411,8 +415,7 @@ enum pst_status log_raise_start(struct log *log, int64_t offset, int64_t *ret_st
     if (offset > log->start_offset) {
         atomic_store(&log->start_offset, offset);
         pthread_mutex_lock(&log->state_lock);
-        if (epoch_cache_truncate_from_start(log->epochs, offset))
-            log->dir_dirty = true;
+        epoch_cache_truncate_from_start(log->epochs, offset); /* saved with the next epoch or at the close */
         pthread_mutex_unlock(&log->state_lock);
         while (count + 1 < log->segment_count && log->segments[count + 1]->base_offset <= offset)
             count++;
@@ -457,10 +460,15 @@ enum pst_status log_close(struct log *log)
         status = PST_OFFLINE;
     if (status == PST_OK)
         status = log_flush(log);
+    if (status == PST_OK)
+        status = segment_trim(log_active(log));
     if (status == PST_OK && log_active(log)->indexes_loaded)
         status = segment_write_indexes(log_active(log));
     if (status == PST_OK && log->end_offset > 0)
         status = write_final_snapshot(log);
+    if (status == PST_OK) /* those of earlier stops, inside the active segment */
+        status = producer_snapshot_remove(log->env.files, log->path, log_active(log)->base_offset + 1,
+                                          log->end_offset);
     if (status == PST_OK)
         status = epoch_cache_save(log->epochs, log->env.files, log->path);
     log_free(log);

@@ -2,7 +2,8 @@
  *
  * Locks, in the order they may be taken: append_lock (one append, roll, retention, truncation at a time; held across the
  * landing write), state_lock (what readers look at: the segment list, indexes, sizes; never held across I/O),
- * flush_lock (leaf: waiters and the sync in progress).
+ * flush_lock (leaf: waiters and jobs).  sync_lock is held across an fdatasync and taken before any of them, on workers
+ * and the control thread only.
  * The append side changes segments and indexes under both append_lock and state_lock, so it may read them with the
  * append_lock alone. */
 #ifndef PENSTOCK_BROKER_LOG_LOG_INTERNAL_H
@@ -55,6 +56,7 @@ struct log {
     _Atomic bool offline;
     _Atomic bool deleted;
 
+    pthread_mutex_t sync_lock; /* one fdatasync at a time; workers only, outside every other lock */
     pthread_mutex_t flush_lock;
     pthread_cond_t flush_idle;
     struct log_flush_waiter *flush_waiters;

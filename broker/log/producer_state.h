@@ -102,9 +102,9 @@ unsigned producer_state_expire(struct producer_state *state, int64_t now_ms, uns
 
 /* ---- asking ---- */
 
-/* Active producers, for DescribeProducers.  *ret malloc'ed, NULL when there are none.  PST_NOMEM. */
-MUST_CHECK enum pst_status producer_state_list(const struct producer_state *state, int64_t now_ms,
-                                               struct log_producer **ret, unsigned *ret_count);
+/* Every producer remembered, for DescribeProducers.  *ret malloc'ed, NULL when there are none.  PST_NOMEM. */
+MUST_CHECK enum pst_status producer_state_list(const struct producer_state *state, struct log_producer **ret,
+                                               unsigned *ret_count);
 
 /* ---- snapshots: "<20 digits>.snapshot", the state of everything below that offset ---- */
 

@@ -150,7 +150,7 @@ static enum pst_status scan_batch(struct scan *scan, bool verify)
     if (status != PST_OK)
         return status;
     if (info.base_offset < scan->next_offset || info.last_offset < info.base_offset ||
-        info.last_offset - segment->base_offset > INT32_MAX || info.leader_epoch < scan->epoch)
+        info.last_offset - segment->base_offset > INT32_MAX || (info.leader_epoch >= 0 && info.leader_epoch < scan->epoch))
         return PST_CORRUPT;
     if (verify || (info.attributes & RECORD_BATCH_CONTROL) != 0) {
         if (info.size_bytes > scan->batch_capacity) {
@@ -180,7 +180,8 @@ static enum pst_status scan_batch(struct scan *scan, bool verify)
     }
     scan->position += info.size_bytes;
     scan->next_offset = info.last_offset + 1;
-    scan->epoch = info.leader_epoch;
+    if (info.leader_epoch >= 0)
+        scan->epoch = info.leader_epoch;
     return status;
 }
 
@@ -398,6 +399,16 @@ static enum pst_status start_empty(struct log *log, int64_t offset)
     return status;
 }
 
+/* segment.ms counts from the first batch; of an empty or unreadable segment there is none. */
+static void note_first_timestamp(struct segment *segment)
+{
+    struct record_batch_info batch;
+
+    if (segment->first_timestamp_ms == NO_TIMESTAMP &&
+        segment_read_header(segment, 0, segment->size_bytes, true, &batch) == PST_OK)
+        segment->first_timestamp_ms = batch.max_timestamp_ms;
+}
+
 enum pst_status log_recover(struct log *log, const struct log_opening *opening, char **ret_text)
 {
     struct scan scan = {.log = log, .epoch = NO_EPOCH};
@@ -435,6 +446,13 @@ enum pst_status log_recover(struct log *log, const struct log_opening *opening, 
     if (start > scan.next_offset)
         start = scan.next_offset;
     epoch_cache_truncate_from_end(log->epochs, scan.next_offset);
+    epoch_cache_truncate_from_start(log->epochs, start);
+    if (!opening->clean) { /* snapshots of what was cut would be believed by the next clean start */
+        status = producer_snapshot_remove(log->env.files, log->path, scan.next_offset + 1, INT64_MAX);
+        if (status != PST_OK)
+            return status;
+    }
+    note_first_timestamp(log_active(log));
     atomic_store(&log->start_offset, start);
     atomic_store(&log->end_offset, scan.next_offset);
     atomic_store(&log->first_unstable, producer_state_first_unstable(log->producers));

@@ -211,6 +211,17 @@ int64_t segment_find_time(const struct segment *segment, int64_t timestamp_ms)
     return offset;
 }
 
+enum pst_status segment_trim(struct segment *segment)
+{
+    struct stat info;
+
+    if (fstat(segment->fd, &info) != 0)
+        return PST_IO;
+    if (info.st_size <= segment->size_bytes)
+        return PST_OK;
+    return segment->files->ftruncate(segment->fd, segment->size_bytes) == 0 ? PST_OK : PST_IO;
+}
+
 static enum pst_status write_index(const struct segment *segment, const char *suffix, const void *bytes, size_t length)
 {
     char *path = sister_path(segment, suffix);

@@ -74,6 +74,9 @@ int64_t segment_cut(const struct segment *segment, int64_t from, int64_t limit);
 /* Offset to start scanning for a timestamp: of the last time entry below it, or the base offset. */
 int64_t segment_find_time(const struct segment *segment, int64_t timestamp_ms);
 
+/* Cuts what lies behind the published end: the rest of a write that failed, of a preallocation.  Only when nothing is
+ * appended to the segment any more.  Blocks. */
+MUST_CHECK enum pst_status segment_trim(struct segment *segment);
 /* Writes both indexes, with a final time entry, exactly as long as they are.  Blocks. */
 MUST_CHECK enum pst_status segment_write_indexes(struct segment *segment);
 /* Reads both; PST_CORRUPT when they are missing, misshapen or not rising: rebuild.  Blocks. */
