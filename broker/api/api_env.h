@@ -13,7 +13,7 @@ struct metadata;
 struct broker_options;
 struct fetch_sessions;
 struct producer_ids;
-struct advertised_listener;
+struct listener_addresses;
 
 struct api_env {
     const struct clock *clock;
@@ -25,6 +25,7 @@ struct api_env {
     struct broker_options *options;
     struct fetch_sessions *fetch_sessions;
     struct producer_ids *producer_ids;
+    const struct listener_addresses *advertised; /* by index of the listener */
     struct api_loop **loops; /* per loop, by loop_index */
     unsigned loop_count;
     int32_t node_id;

@@ -17,7 +17,7 @@ static const struct api_row rows[] = {
     {API_FETCH, 4, 17, API_ON_LOOP, 0, api_handle_fetch},
     {API_LIST_OFFSETS, 1, 10, API_ON_LOOP, 0, api_handle_list_offsets},
     {API_METADATA, 0, 12, API_ON_LOOP, 0, api_handle_metadata},
-    {API_FIND_COORDINATOR, 0, 6, API_ON_CONTROL, 0, api_handle_find_coordinator},
+    {API_FIND_COORDINATOR, 0, 6, API_ON_LOOP, 0, api_handle_find_coordinator},
     {API_API_VERSIONS, 0, 4, API_ON_LOOP, 0, api_handle_api_versions},
     {API_CREATE_TOPICS, 2, 7, API_ON_CONTROL, 0, api_handle_create_topics},
     {API_DELETE_TOPICS, 1, 6, API_ON_CONTROL, 0, api_handle_delete_topics},

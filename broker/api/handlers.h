@@ -24,6 +24,9 @@ void api_handle_metadata(struct call *call);
 void api_handle_offset_for_leader_epoch(struct call *call);
 void api_handle_produce(struct call *call);
 
+struct api_versions_response;
+/* Supported and finalized features, from the metadata image.  In the arena. */
+void api_fill_features(struct call *call, struct api_versions_response *response);
 /* ApiVersions in a version we do not know: answered in version 0 with our range. */
 void api_answer_unsupported_api_versions(struct call *call);
 
