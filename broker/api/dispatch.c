@@ -1,8 +1,6 @@
 #include "broker/api/dispatch.h"
 
-#include "broker/api/fetch.h"
 #include "broker/api/handlers.h"
-#include "broker/api/produce_land.h"
 #include "broker/api/session.h"
 #include "common/logger.h"
 #include "protocol/api.h"
@@ -185,7 +183,5 @@ static void on_close(struct conn *conn)
 
 const struct conn_owner api_conn_owner = {
     .on_frame = on_frame,
-    .on_frame_head = produce_on_frame_head,
-    .on_land = produce_on_land,
     .on_close = on_close,
 };

@@ -566,7 +566,8 @@ static void try_land(struct conn *conn, const uint8_t *head, size_t head_length,
     int got = 0;
     socklen_t got_length = sizeof got;
 
-    if (conn->no_land || rest < LAND_REST_BYTES_MIN || head_length < LAND_HEAD_BYTES_MIN ||
+    if (conn->context->owner->on_frame_head == NULL || conn->no_land || rest < LAND_REST_BYTES_MIN ||
+        head_length < LAND_HEAD_BYTES_MIN ||
         conn->context->owner->on_frame_head(conn, head, head_length, frame_length) != FRAME_PLAN_LAND)
         return;
     /* The kernel caps it at half of what the socket buffer may grow to: what does not fit never becomes readable. */

@@ -40,7 +40,7 @@ enum frame_plan {
 struct conn_owner {
     /* A whole frame without its length prefix.  The bytes may be changed and are valid during the call only. */
     enum frame_verdict (*on_frame)(struct conn *conn, uint8_t *frame, size_t length);
-    /* The first head_length bytes of a large frame of frame_length bytes. */
+    /* The first head_length bytes of a large frame of frame_length bytes.  NULL: every frame is buffered. */
     enum frame_plan (*on_frame_head)(struct conn *conn, const uint8_t *head, size_t head_length,
                                      size_t frame_length);
     /* The rest is readable: take it with conn_receive_rest (exactly once, or not at all: FRAME_WAIT, or
