@@ -199,6 +199,7 @@ bool append_check(const struct log *log, const struct log_config *config, struct
     append->text = NULL;
     append->wait_for_flush = false;
     batch->owned = NULL;
+    batch->in_window = false;
     if (!check_header(config, append, &batch->info))
         return false;
     if (append->origin != APPEND_FROM_LEADER && !check_batch(append, &batch->info))
@@ -371,6 +372,31 @@ static void note_unflushed(struct log *log, struct log_append *append, const str
     }
 }
 
+/* Both ways leave the same bytes; which one is the window's business. */
+static enum pst_status land(struct log *log, const struct segment *segment, const struct append_batch *batch,
+                            int64_t position)
+{
+    uint8_t *at = window_place(log, position, batch->info.size_bytes);
+
+    if (at == NULL)
+        return file_write_all(log->env.files, segment->fd, batch->bytes, batch->info.size_bytes, position);
+    if (at != batch->bytes)
+        memcpy(at, batch->bytes, batch->info.size_bytes);
+    return PST_OK;
+}
+
+/* A segment's age could only be judged when the header was known; the roll takes the window with it. */
+static enum pst_status move_out_of_window(struct append_batch *batch)
+{
+    batch->owned = malloc(batch->info.size_bytes);
+    if (batch->owned == NULL)
+        return PST_NOMEM;
+    memcpy(batch->owned, batch->bytes, batch->info.size_bytes);
+    batch->bytes = batch->owned;
+    batch->in_window = false;
+    return PST_OK;
+}
+
 /* append_lock. */
 static void append_one(struct log *log, struct log_append *append, struct append_batch *batch)
 {
@@ -392,8 +418,12 @@ static void append_one(struct log *log, struct log_append *append, struct append
     }
     if (!check_producer(log, append, batch))
         return;
-    if (roll_is_due(log, &batch->info))
-        status = log_roll(log);
+    if (roll_is_due(log, &batch->info)) {
+        if (batch->in_window)
+            status = move_out_of_window(batch);
+        if (status == PST_OK)
+            status = log_roll(log);
+    }
     if (status == PST_OK)
         status = note_epoch(log, append->leader_epoch, base_offset);
     if (status != PST_OK) {
@@ -406,7 +436,7 @@ static void append_one(struct log *log, struct log_append *append, struct append
     batch->info.base_offset = base_offset;
     batch->info.last_offset = base_offset + batch->info.last_offset_delta;
     batch->info.leader_epoch = append->leader_epoch;
-    status = file_write_all(log->env.files, segment->fd, batch->bytes, batch->info.size_bytes, position);
+    status = land(log, segment, batch, position);
     if (status != PST_OK) { /* the end has not moved: what was written is overwritten by the next append */
         fail_write(log, append, status);
         return;
@@ -417,6 +447,7 @@ static void append_one(struct log *log, struct log_append *append, struct append
     append->base_offset = base_offset;
     append->end_offset = batch->info.last_offset + 1;
     note_unflushed(log, append, &batch->info);
+    window_note(log, batch->info.size_bytes);
 }
 
 void log_append(struct log *log, struct log_append *appends, unsigned count)
@@ -441,21 +472,50 @@ void log_append(struct log *log, struct log_append *appends, unsigned count)
 
 enum pst_status log_land_begin(struct log *log, uint32_t size_bytes, uint8_t **ret)
 {
-    (void)log;
-    (void)size_bytes;
-    (void)ret;
-    return PST_AGAIN;
+    const struct segment *segment;
+    uint8_t *at = NULL;
+
+    pthread_mutex_lock(&log->append_lock);
+    segment = log_active(log);
+    if (!log->offline && !log->deleted && (int64_t)size_bytes <= log->config.max_message_bytes &&
+        size_bytes >= RECORD_BATCH_HEADER_BYTES && segment->size_bytes + size_bytes <= log->config.segment_bytes &&
+        !segment_index_is_full(segment, log->config.segment_index_bytes))
+        at = window_place(log, segment->size_bytes, size_bytes);
+    if (at == NULL) {
+        pthread_mutex_unlock(&log->append_lock);
+        return PST_AGAIN;
+    }
+    *ret = at;
+    return PST_OK;
+}
+
+/* What is not appended must not look like a batch to a recovery. */
+static void wipe_landing(struct log *log)
+{
+    uint8_t *at = window_place(log, log_active(log)->size_bytes, RECORD_BATCH_HEADER_BYTES);
+
+    if (at != NULL)
+        memset(at, 0, RECORD_BATCH_HEADER_BYTES);
 }
 
 void log_land_commit(struct log *log, struct log_append *append)
 {
-    (void)log;
-    (void)append;
-    BUG_ON(true);
+    struct append_batch batch;
+
+    BUG_ON(append->bytes != window_place(log, log_active(log)->size_bytes, append->size_bytes));
+    append->log_start_offset = atomic_load(&log->start_offset);
+    if (append_check(log, &log->config, append, &batch)) {
+        batch.in_window = batch.owned == NULL;
+        append_one(log, append, &batch);
+        free(batch.owned);
+    }
+    if (append->outcome != APPEND_OK)
+        wipe_landing(log);
+    pthread_mutex_unlock(&log->append_lock);
 }
 
 void log_land_abort(struct log *log)
 {
-    (void)log;
-    BUG_ON(true);
+    wipe_landing(log);
+    pthread_mutex_unlock(&log->append_lock);
 }

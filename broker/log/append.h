@@ -12,6 +12,7 @@ struct append_batch {
     struct record_batch_info info;
     struct txn_marker marker;
     bool is_marker;
+    bool in_window; /* `bytes` lies in the mapped tail: a roll takes that away */
 };
 
 /* Everything that can be checked without looking at the log's state; false: append->outcome says why, nothing is owned.

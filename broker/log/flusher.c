@@ -144,6 +144,45 @@ void log_flush_wait(struct log *log, struct log_flush_waiter *waiter)
     workers_submit(log->env.workers, &log->flush_job);
 }
 
+static void tick_flushed(struct log_flush_waiter *waiter, enum pst_status status)
+{
+    struct log *log = CONTAINER_OF(waiter, struct log, tick_waiter);
+
+    (void)status; /* a failure has taken the log offline */
+    pthread_mutex_lock(&log->flush_lock);
+    log->tick_waiting = false;
+    pthread_mutex_unlock(&log->flush_lock);
+}
+
+static void flush_by_time(struct log *log, int64_t flush_ms)
+{
+    int64_t since_ms = log->unflushed_since_ms;
+    bool due = since_ms != 0 && clock_monotonic_us(log->env.clock) / 1000 - since_ms >= flush_ms;
+
+    if (!due || log_is_offline(log))
+        return;
+    pthread_mutex_lock(&log->flush_lock);
+    due = !log->tick_waiting;
+    log->tick_waiting = true;
+    pthread_mutex_unlock(&log->flush_lock);
+    if (!due)
+        return;
+    log->tick_waiter = (struct log_flush_waiter){.end_offset = 0, .done = tick_flushed};
+    log_flush_wait(log, &log->tick_waiter);
+}
+
+void log_tick(struct log *log)
+{
+    int64_t flush_ms;
+
+    if (pthread_mutex_trylock(&log->append_lock) != 0)
+        return; /* somebody appends: it is not quiet, and the flush can wait for the next tick */
+    flush_ms = log->config.flush_ms;
+    window_tick(log);
+    pthread_mutex_unlock(&log->append_lock);
+    flush_by_time(log, flush_ms);
+}
+
 enum pst_status log_flush(struct log *log)
 {
     int64_t end;

@@ -74,6 +74,7 @@ static void log_free(struct log *log)
 {
     if (log == NULL)
         return;
+    window_close(log->window);
     for (unsigned i = 0; i < log->segment_count; i++)
         segment_unref(log->segments[i]);
     free(log->segments);
@@ -186,11 +187,19 @@ struct seal_job {
     struct worker_job job;
     struct log *log;
     struct segment *segment;
+    struct window *window;
     int64_t snapshot_offset;
     struct buf snapshot;
 };
 
-static void job_ended(struct log *log)
+void log_job_started(struct log *log)
+{
+    pthread_mutex_lock(&log->flush_lock);
+    log->jobs++;
+    pthread_mutex_unlock(&log->flush_lock);
+}
+
+void log_job_ended(struct log *log)
 {
     pthread_mutex_lock(&log->flush_lock);
     log->jobs--;
@@ -203,8 +212,10 @@ static void seal(struct worker_job *job)
 {
     struct seal_job *seal_job = CONTAINER_OF(job, struct seal_job, job);
     struct log *log = seal_job->log;
-    enum pst_status status = segment_trim(seal_job->segment);
+    enum pst_status status;
 
+    window_close(seal_job->window); /* it would allocate behind the end again */
+    status = segment_trim(seal_job->segment);
     if (status == PST_OK)
         status = segment_write_indexes(seal_job->segment);
     if (status == PST_OK)
@@ -217,7 +228,7 @@ static void seal(struct worker_job *job)
     segment_unref(seal_job->segment);
     buf_free(&seal_job->snapshot);
     free(seal_job);
-    job_ended(log);
+    log_job_ended(log);
 }
 
 #define SNAPSHOT_BYTES_MAX (64u * 1024 * 1024) /* PRODUCER_STATE_COUNT_MAX producers take less */
@@ -247,12 +258,13 @@ enum pst_status log_roll(struct log *log)
     job->job = (struct worker_job){.run = seal, .lane = log->lane};
     job->log = log;
     job->segment = old;
+    job->window = window_take(log);
     job->snapshot_offset = log->end_offset;
     segment_ref(old);
     pthread_mutex_lock(&log->flush_lock);
     log->dir_dirty = true;
-    log->jobs++;
     pthread_mutex_unlock(&log->flush_lock);
+    log_job_started(log);
     workers_submit(log->env.workers, &job->job);
     return PST_OK;
 
@@ -456,6 +468,7 @@ enum pst_status log_close(struct log *log)
     enum pst_status status = PST_OK;
 
     wait_for_jobs(log);
+    window_close(window_take(log));
     if (log_is_offline(log))
         status = PST_OFFLINE;
     if (status == PST_OK)

@@ -150,6 +150,9 @@ struct log_flush_waiter {
 /* Group commit: done() runs once everything below end_offset is on disk (one fdatasync serves all who wait), or with
  * PST_OFFLINE.  Any thread, never blocks. */
 void log_flush_wait(struct log *log, struct log_flush_waiter *waiter);
+/* To be called about once a second: starts the flush that flush.ms asks for and gives up the mapped tail of a log that
+ * has gone quiet.  Any thread, never blocks. */
+void log_tick(struct log *log);
 /* Blocks until everything published is synced.  Thread: a worker or the control thread. */
 MUST_CHECK enum pst_status log_flush(struct log *log);
 

@@ -13,6 +13,7 @@
 #include "broker/log/log.h"
 #include "broker/log/producer_state.h"
 #include "broker/log/segment.h"
+#include "broker/log/window.h"
 
 #include <pthread.h>
 
@@ -37,6 +38,12 @@ struct log {
     struct epoch_cache *epochs;        /* state_lock, changed under both */
     int64_t unflushed_records;         /* append_lock */
     int64_t roll_jitter_ms;            /* append_lock */
+    struct window *window;             /* append_lock; NULL: every append is written */
+    int64_t window_refused_until_us;   /* append_lock */
+    int64_t rate_since_us;             /* append_lock: what was appended since then */
+    int64_t rate_bytes;
+    int64_t rate_appends;
+    bool hot;
 
     pthread_mutex_t state_lock;
     struct segment **segments; /* by base offset; the last one is active */
@@ -62,8 +69,10 @@ struct log {
     struct log_flush_waiter *flush_waiters;
     struct worker_job flush_job;
     bool flush_busy;
+    struct log_flush_waiter tick_waiter;
+    bool tick_waiting; /* flush_lock: tick_waiter is queued */
     bool dir_dirty; /* flush_lock: a segment was created, its name is not durable yet */
-    unsigned jobs;  /* flush_lock: sealing jobs under way */
+    unsigned jobs;  /* flush_lock: jobs under way other than the flush */
 };
 
 /* The last segment.  append_lock or state_lock. */
@@ -78,6 +87,9 @@ unsigned log_segment_index(const struct log *log, int64_t offset);
 MUST_CHECK enum pst_status log_roll(struct log *log);
 /* Gives up the first `count` segments (renamed, unlinked later); their slices stay readable.  append_lock. */
 void log_drop_front(struct log *log, unsigned count);
+/* A job that uses the log begins and ends: close and delete wait for it. */
+void log_job_started(struct log *log);
+void log_job_ended(struct log *log);
 /* "<path>/<name>", malloc'ed. */
 char *log_file_path(const struct log *log, const char *name);
 
