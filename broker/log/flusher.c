@@ -154,21 +154,27 @@ static void tick_flushed(struct log_flush_waiter *waiter, enum pst_status status
     pthread_mutex_unlock(&log->flush_lock);
 }
 
+void log_flush_soon(struct log *log)
+{
+    bool queued;
+
+    pthread_mutex_lock(&log->flush_lock);
+    queued = log->tick_waiting;
+    log->tick_waiting = true;
+    pthread_mutex_unlock(&log->flush_lock);
+    if (queued)
+        return;
+    log->tick_waiter = (struct log_flush_waiter){.end_offset = 0, .done = tick_flushed};
+    log_flush_wait(log, &log->tick_waiter);
+}
+
 static void flush_by_time(struct log *log, int64_t flush_ms)
 {
     int64_t since_ms = log->unflushed_since_ms;
     bool due = since_ms != 0 && clock_monotonic_us(log->env.clock) / 1000 - since_ms >= flush_ms;
 
-    if (!due || log_is_offline(log))
-        return;
-    pthread_mutex_lock(&log->flush_lock);
-    due = !log->tick_waiting;
-    log->tick_waiting = true;
-    pthread_mutex_unlock(&log->flush_lock);
-    if (!due)
-        return;
-    log->tick_waiter = (struct log_flush_waiter){.end_offset = 0, .done = tick_flushed};
-    log_flush_wait(log, &log->tick_waiter);
+    if (due && !log_is_offline(log))
+        log_flush_soon(log);
 }
 
 void log_tick(struct log *log)

@@ -266,6 +266,7 @@ enum pst_status log_roll(struct log *log)
     pthread_mutex_unlock(&log->flush_lock);
     log_job_started(log);
     workers_submit(log->env.workers, &job->job);
+    log_flush_soon(log); /* so that a recovery starts at the active segment */
     return PST_OK;
 
 fail:

@@ -87,6 +87,8 @@ unsigned log_segment_index(const struct log *log, int64_t offset);
 MUST_CHECK enum pst_status log_roll(struct log *log);
 /* Gives up the first `count` segments (renamed, unlinked later); their slices stay readable.  append_lock. */
 void log_drop_front(struct log *log, unsigned count);
+/* Starts a flush nobody waits for, unless one is queued.  Any lock but flush_lock may be held. */
+void log_flush_soon(struct log *log);
 /* A job that uses the log begins and ends: close and delete wait for it. */
 void log_job_started(struct log *log);
 void log_job_ended(struct log *log);

@@ -350,6 +350,27 @@ enum pst_status segment_load_indexes(struct segment *segment)
     return PST_OK;
 }
 
+int64_t segment_stored_timestamp(const struct segment *segment)
+{
+    struct time_index_entry last;
+    char *path = sister_path(segment, ".timeindex");
+    int64_t timestamp_ms = NO_TIMESTAMP;
+    struct stat info;
+    int fd;
+
+    if (path == NULL)
+        return NO_TIMESTAMP;
+    fd = segment->files->open(path, O_RDONLY, 0);
+    free(path);
+    if (fd < 0)
+        return NO_TIMESTAMP;
+    if (fstat(fd, &info) == 0 && info.st_size >= (off_t)sizeof last && info.st_size % (off_t)sizeof last == 0 &&
+        pread(fd, &last, sizeof last, info.st_size - (off_t)sizeof last) == (ssize_t)sizeof last)
+        timestamp_ms = (int64_t)load_be64(last.timestamp.bytes);
+    segment->files->close(fd);
+    return timestamp_ms > 0 ? timestamp_ms : NO_TIMESTAMP; /* 0: the zeros of a preallocated index */
+}
+
 enum pst_status segment_read_header(const struct segment *segment, int64_t position, int64_t end, bool wait,
                                     struct record_batch_info *ret)
 {

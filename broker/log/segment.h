@@ -81,6 +81,8 @@ MUST_CHECK enum pst_status segment_trim(struct segment *segment);
 MUST_CHECK enum pst_status segment_write_indexes(struct segment *segment);
 /* Reads both; PST_CORRUPT when they are missing, misshapen or not rising: rebuild.  Blocks. */
 MUST_CHECK enum pst_status segment_load_indexes(struct segment *segment);
+/* The largest timestamp as the last entry of the .timeindex file says it; NO_TIMESTAMP: not known.  Blocks. */
+int64_t segment_stored_timestamp(const struct segment *segment);
 void segment_clear_indexes(struct segment *segment);
 
 /* Reads the header of the batch at `position`; whole when `wait`, else PST_AGAIN when the page is cold.
