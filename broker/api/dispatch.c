@@ -1,6 +1,7 @@
 #include "broker/api/dispatch.h"
 
 #include "broker/api/handlers.h"
+#include "broker/api/produce_land.h"
 #include "broker/api/session.h"
 #include "common/logger.h"
 #include "protocol/api.h"
@@ -47,7 +48,7 @@ const struct api_row *dispatch_find(int16_t key)
     return NULL;
 }
 
-static struct session *session_of(struct conn *conn)
+struct session *session_of(struct conn *conn)
 {
     const struct listener_context *context = conn_listener_data(conn);
     struct session *session = conn_data(conn);
@@ -183,5 +184,7 @@ static void on_close(struct conn *conn)
 
 const struct conn_owner api_conn_owner = {
     .on_frame = on_frame,
+    .on_frame_head = produce_on_frame_head,
+    .on_land = produce_on_land,
     .on_close = on_close,
 };

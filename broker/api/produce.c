@@ -245,6 +245,29 @@ struct produce *produce_begin(struct call *call, int16_t acks, int32_t topic_cou
     return produce;
 }
 
+bool produce_open_partition(struct produce *produce, struct str topic, int32_t partition)
+{
+    struct produce_response_topic_produce_response *response = &produce->response.responses[0];
+
+    response->name = topic;
+    response->partition_responses = arena_alloc(produce->call->arena, sizeof *response->partition_responses);
+    if (response->partition_responses == NULL)
+        return false;
+    message_init(&produce_response_partition_produce_response_schema, response->partition_responses);
+    response->partition_responses_count = 1;
+    response->partition_responses->index = partition;
+    return true;
+}
+
+void produce_settle_only(struct produce *produce, struct partition *partition, const struct log_append *append)
+{
+    struct produce_response_partition_produce_response *response =
+        &produce->response.responses[0].partition_responses[0];
+
+    produce_settle(produce, partition, append, response);
+    produce->failed |= response->error_code != KAFKA_NONE;
+}
+
 void produce_end(struct produce *produce)
 {
     struct call *call = produce->call;

@@ -29,6 +29,8 @@ void api_loop_free(struct api_loop *api_loop);
 /* NULL: out of memory.  The call is in the session's list, without slot. */
 struct call *call_new(struct session *session, const struct api_row *row);
 
+/* Of the connection; made on first use.  NULL: out of memory. */
+struct session *session_of(struct conn *conn);
 /* The connection is gone: parked calls are cancelled, calls on other threads end silently when they come home. */
 void session_closed(struct session *session);
 
