@@ -140,8 +140,9 @@ static void answer_partition(struct call *call, const struct list_offsets_reques
     if (ret->error_code != KAFKA_NONE) {
         ret->offset = -1;
         ret->timestamp = -1;
-        ret->leader_epoch = -1;
     }
+    if (ret->error_code != KAFKA_NONE || call->version < 4) /* not carried before version 4 */
+        ret->leader_epoch = -1;
     partition_unref(partition);
 }
 
