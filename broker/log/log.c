@@ -54,6 +54,27 @@ enum pst_status log_add_segment(struct log *log, struct segment *segment)
     return PST_OK;
 }
 
+void log_bound_indexes(struct log *log)
+{
+    for (;;) {
+        struct segment *oldest = NULL;
+        unsigned loaded = 0;
+
+        for (unsigned i = 0; i + 1 < log->segment_count; i++) {
+            struct segment *segment = log->segments[i];
+
+            if (!segment->indexes_loaded || !segment->indexes_saved)
+                continue;
+            loaded++;
+            if (oldest == NULL || segment->used < oldest->used)
+                oldest = segment;
+        }
+        if (loaded <= LOG_SEALED_INDEXES_MAX)
+            return;
+        segment_unload_indexes(oldest);
+    }
+}
+
 unsigned log_segment_index(const struct log *log, int64_t offset)
 {
     unsigned low = 0;
@@ -218,6 +239,13 @@ static void seal(struct worker_job *job)
     status = segment_trim(seal_job->segment);
     if (status == PST_OK)
         status = segment_write_indexes(seal_job->segment);
+    if (status == PST_OK) {
+        pthread_mutex_lock(&log->state_lock);
+        seal_job->segment->indexes_saved = true;
+        seal_job->segment->used = ++log->index_uses;
+        log_bound_indexes(log);
+        pthread_mutex_unlock(&log->state_lock);
+    }
     if (status == PST_OK)
         status = producer_snapshot_write(log->env.files, log->path, seal_job->snapshot_offset,
                                          buf_view(&seal_job->snapshot));

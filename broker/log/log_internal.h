@@ -20,6 +20,10 @@
 /* Batches whose places are remembered for readers at the tail, so that they need no header scan. */
 #define LOG_TAIL_BATCHES 32u
 
+/* Sealed segments of one log whose indexes stay in memory; a segment of 1 GB has up to 5 MB of them, and reading them
+ * again costs a millisecond or two on a worker. */
+#define LOG_SEALED_INDEXES_MAX 4u
+
 struct tail_batch {
     int64_t base_offset;
     int64_t segment_base_offset;
@@ -51,6 +55,7 @@ struct log {
     unsigned segment_capacity;
     struct tail_batch tail[LOG_TAIL_BATCHES];
     unsigned tail_next;
+    uint64_t index_uses;
 
     /* Writer: the append side (release); readers: any (acquire).  end publishes the bytes below it. */
     _Atomic int64_t start_offset;
@@ -81,6 +86,8 @@ struct segment *log_active(const struct log *log);
 void log_fail(struct log *log, const char *operation, enum pst_status status);
 /* PST_OK, PST_NOMEM.  Both locks. */
 MUST_CHECK enum pst_status log_add_segment(struct log *log, struct segment *segment);
+/* Keeps the indexes of the few sealed segments used last.  state_lock. */
+void log_bound_indexes(struct log *log);
 /* Index of the segment that holds `offset`, or would.  Any of both locks. */
 unsigned log_segment_index(const struct log *log, int64_t offset);
 /* Closes the active segment and starts one at the end offset.  append_lock. */

@@ -45,6 +45,7 @@ static enum pst_status find_place(struct log *log, int64_t offset, struct place 
     ret->segment = log->segments[index];
     ret->last = index + 1 == log->segment_count;
     ret->size_bytes = ret->segment->size_bytes;
+    ret->segment->used = ++log->index_uses;
     if (find_in_tail(log, offset, ret->segment, &ret->position))
         status = PST_OK;
     else if (!ret->segment->indexes_loaded)
@@ -238,6 +239,9 @@ static enum pst_status load_or_rebuild(struct log *log, struct segment *segment)
             segment->max_timestamp_ms = shadow->max_timestamp_ms;
             segment->max_timestamp_offset = shadow->max_timestamp_offset;
             segment->indexes_loaded = true;
+            segment->indexes_saved = true;
+            segment->used = ++log->index_uses;
+            log_bound_indexes(log);
             shadow->offsets = NULL;
             shadow->times = NULL;
         }

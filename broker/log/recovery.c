@@ -318,6 +318,7 @@ static enum pst_status verify_tail(struct scan *scan, unsigned first, char **ret
             scan->segment->sealed = false;
         } else if (status == PST_OK && scan->segment->sealed) {
             status = segment_write_indexes(scan->segment);
+            scan->segment->indexes_saved = status == PST_OK;
         }
     }
     return status;
@@ -462,6 +463,7 @@ enum pst_status log_recover(struct log *log, const struct log_opening *opening, 
                                                               : scan.next_offset);
     if (log->recovery_point < scan.next_offset)
         atomic_store(&log->unflushed_since_ms, clock_monotonic_us(log->env.clock) / 1000);
+    log_bound_indexes(log);
     sum_sizes(log);
     return PST_OK;
 }

@@ -151,6 +151,7 @@ void segment_note_append(struct segment *segment, int64_t last_offset, int64_t p
         segment->max_timestamp_ms = max_timestamp_ms;
         segment->max_timestamp_offset = last_offset;
     }
+    segment->indexes_saved = false;
     if (segment->bytes_since_index > index_interval_bytes) {
         add_offset_entry(segment, last_offset, position);
         add_time_entry(segment);
@@ -262,6 +263,7 @@ void segment_clear_indexes(struct segment *segment)
     segment->max_timestamp_offset = segment->base_offset;
     segment->first_timestamp_ms = NO_TIMESTAMP;
     segment->indexes_loaded = true;
+    segment->indexes_saved = false;
 }
 
 /* An index of a segment is at most this large: segment.index.bytes cannot be set higher than int32. */
@@ -347,7 +349,20 @@ enum pst_status segment_load_indexes(struct segment *segment)
         segment->max_timestamp_offset = segment->base_offset + load_be32(last->relative_offset.bytes);
     }
     segment->indexes_loaded = true;
+    segment->indexes_saved = true;
     return PST_OK;
+}
+
+void segment_unload_indexes(struct segment *segment)
+{
+    BUG_ON(!segment->indexes_saved);
+    free(segment->offsets);
+    free(segment->times);
+    segment->offsets = NULL;
+    segment->times = NULL;
+    segment->offset_count = segment->offset_capacity = 0;
+    segment->time_count = segment->time_capacity = 0;
+    segment->indexes_loaded = false;
 }
 
 int64_t segment_stored_timestamp(const struct segment *segment)

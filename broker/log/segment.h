@@ -43,6 +43,8 @@ struct segment {
     bool unlinked_by_us;
 
     bool indexes_loaded; /* sealed segments read theirs on first use */
+    bool indexes_saved;  /* the files hold them: memory may let go */
+    uint64_t used;       /* the log's count of uses when these indexes were last looked at */
     struct offset_index_entry *offsets;
     uint32_t offset_count;
     uint32_t offset_capacity;
@@ -83,6 +85,8 @@ MUST_CHECK enum pst_status segment_write_indexes(struct segment *segment);
 MUST_CHECK enum pst_status segment_load_indexes(struct segment *segment);
 /* The largest timestamp as the last entry of the .timeindex file says it; NO_TIMESTAMP: not known.  Blocks. */
 int64_t segment_stored_timestamp(const struct segment *segment);
+/* Frees the memory of saved indexes.  state_lock. */
+void segment_unload_indexes(struct segment *segment);
 void segment_clear_indexes(struct segment *segment);
 
 /* Reads the header of the batch at `position`; whole when `wait`, else PST_AGAIN when the page is cold.
