@@ -366,6 +366,25 @@ static enum pst_status read_batch(const struct segment *segment, int64_t positio
     return PST_OK;
 }
 
+/* The log start may lie inside a batch: what is below it does not count. */
+static enum pst_status find_time_behind(const uint8_t *bytes, uint32_t size_bytes, int64_t timestamp_ms,
+                                        int64_t start_offset, int64_t *ret_offset, int64_t *ret_timestamp_ms)
+{
+    struct record_walker *walker = NULL;
+    struct record record;
+    enum pst_status status = record_walker_open(bytes, size_bytes, INFLATED_BYTES_MAX, &walker);
+
+    while (status == PST_OK && (status = record_walker_next(walker, &record)) == PST_OK) {
+        if (record.offset < start_offset || record.timestamp_ms < timestamp_ms)
+            continue;
+        *ret_offset = record.offset;
+        *ret_timestamp_ms = record.timestamp_ms;
+        break;
+    }
+    record_walker_close(walker);
+    return status == PST_EOF ? PST_NOT_FOUND : status;
+}
+
 /* In the first batch, from `offset` on, that reaches the timestamp.  PST_EOF: none in this segment. */
 static enum pst_status find_time_in(const struct segment *segment, int64_t position, int64_t size_bytes,
                                     int64_t timestamp_ms, int64_t start_offset, int64_t *ret_offset,
@@ -385,8 +404,11 @@ static enum pst_status find_time_in(const struct segment *segment, int64_t posit
         status = read_batch(segment, position, batch.size_bytes, &bytes);
         if (status != PST_OK)
             return status;
-        status = record_batch_find_time(bytes, batch.size_bytes, INFLATED_BYTES_MAX, timestamp_ms, ret_offset,
-                                        ret_timestamp_ms);
+        if (batch.base_offset < start_offset)
+            status = find_time_behind(bytes, batch.size_bytes, timestamp_ms, start_offset, ret_offset, ret_timestamp_ms);
+        else
+            status = record_batch_find_time(bytes, batch.size_bytes, INFLATED_BYTES_MAX, timestamp_ms, ret_offset,
+                                            ret_timestamp_ms);
         free(bytes);
         *ret_epoch = batch.leader_epoch;
         if (status != PST_NOT_FOUND)

@@ -328,6 +328,9 @@ static void a_time_is_found_in_every_segment(void **state)
     }
     assert_int_equal(log_find_time(fixture.log, FIXTURE_NOW_MS, 90, &offset, &timestamp, &epoch),
                      PST_NOT_FOUND);
+    assert_int_equal(log_raise_start(fixture.log, 4, &offset), PST_OK); /* inside the second batch */
+    assert_int_equal(log_find_time(fixture.log, 0, 90, &offset, &timestamp, &epoch), PST_OK);
+    assert_int_equal(offset, 4);
     assert_int_equal(log_find_max_time(fixture.log, &offset, &timestamp, &epoch), PST_OK);
     assert_int_equal(offset, 89);
     log_fixture_free(&fixture);
