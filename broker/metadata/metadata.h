@@ -111,7 +111,7 @@ struct metadata_new_topic {
     /* in */
     struct str name;
     int32_t partition_count;    /* -1: the default */
-    int16_t replication_factor; /* -1: the default, at most the number of brokers */
+    int16_t replication_factor; /* -1: the default */
     const struct metadata_assignment *assignments;
     int32_t assignment_count; /* 0: placed by us */
     const struct metadata_config *configs;
@@ -188,8 +188,8 @@ int16_t metadata_allocate_producer_ids(struct metadata *md, int64_t *ret_first);
 
 /* ---- housekeeping ---- */
 
-/* Writes a snapshot and drops the log in front of it, when the log has grown enough since the last one.
- * Called by intents themselves. */
+/* Writes a snapshot of the newest image and drops the log in front of it.  Intents do that by themselves when
+ * the log has Called by intents themselves. */
 MUST_CHECK enum pst_status metadata_snapshot(struct metadata *md);
 /* An input/output error was met: intents fail until a restart. */
 bool metadata_is_offline(const struct metadata *md);
