@@ -551,10 +551,12 @@ enum pst_status broker_stop(struct broker *broker)
     for (unsigned i = 0; i < broker->loops_started; i++)
         loop_stop(broker->loops[i]);
     workers_free(broker->api.control); /* intents under way end */
+    if (broker->api.workers != NULL)
+        workers_drain(broker->api.workers); /* calls and cold reads post to their loops when they are done */
+    for (unsigned i = 0; i < broker->listen.count; i++)
+        listener_close(broker->listeners[i]); /* while the loops' event bases exist */
     for (unsigned i = 0; i < broker->loop_count; i++)
         loop_free(broker->loops[i]); /* calls that came home late end */
-    for (unsigned i = 0; i < broker->listen.count; i++)
-        listener_close(broker->listeners[i]);
     for (unsigned i = 0; i < broker->loop_count; i++)
         api_loop_free(broker->api.loops[i]);
     if (broker->api.registry != NULL)

@@ -8,6 +8,7 @@
 struct workers {
     pthread_mutex_t lock;
     pthread_cond_t work;
+    pthread_cond_t idle; /* backlog has become 0 */
     struct list queue;
     uint64_t *lanes_busy; /* one per thread: the lane it runs, 0: none */
     unsigned thread_count;
@@ -31,7 +32,8 @@ static bool lane_is_busy(const struct workers *workers, uint64_t lane)
     return false;
 }
 
-/* The first job whose lane is free; jobs behind a busy lane keep their order because the scan starts in front. */
+/* The first job whose lane is free; jobs behind a busy lane keep their order because the scan starts in
+ * front. */
 static struct worker_job *next_job(struct workers *workers)
 {
     LIST_FOR_EACH (link, &workers->queue) {
@@ -65,7 +67,8 @@ static void *worker_main(void *arg)
         pthread_mutex_unlock(&workers->lock);
         job->run(job);
         pthread_mutex_lock(&workers->lock);
-        workers->backlog--;
+        if (--workers->backlog == 0)
+            pthread_cond_broadcast(&workers->idle);
         if (workers->lanes_busy[start.index] != 0) {
             workers->lanes_busy[start.index] = 0;
             pthread_cond_broadcast(&workers->work); /* somebody may have waited for the lane */
@@ -103,6 +106,7 @@ enum pst_status workers_new(const char *name, unsigned thread_count, struct work
         return PST_NOMEM;
     pthread_mutex_init(&workers->lock, NULL);
     pthread_cond_init(&workers->work, NULL);
+    pthread_cond_init(&workers->idle, NULL);
     list_init(&workers->queue);
     workers->thread_count = thread_count;
     workers->lanes_busy = calloc(thread_count, sizeof *workers->lanes_busy);
@@ -132,6 +136,7 @@ void workers_free(struct workers *workers)
     pthread_mutex_unlock(&workers->lock);
     for (unsigned i = 0; i < workers->started; i++)
         pthread_join(workers->threads[i], NULL);
+    pthread_cond_destroy(&workers->idle);
     pthread_cond_destroy(&workers->work);
     pthread_mutex_destroy(&workers->lock);
     free(workers->lanes_busy);
@@ -145,6 +150,14 @@ void workers_submit(struct workers *workers, struct worker_job *job)
     list_push_back(&workers->queue, &job->link);
     workers->backlog++;
     pthread_cond_signal(&workers->work);
+    pthread_mutex_unlock(&workers->lock);
+}
+
+void workers_drain(struct workers *workers)
+{
+    pthread_mutex_lock(&workers->lock);
+    while (workers->backlog > 0)
+        pthread_cond_wait(&workers->idle, &workers->lock);
     pthread_mutex_unlock(&workers->lock);
 }
 

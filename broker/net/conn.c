@@ -14,15 +14,18 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define FRAME_PREFIX_BYTES    4u
-#define SEND_TURN_BYTES       (1024u * 1024) /* of one connection in one turn: a fast consumer must not starve others */
-#define SLICE_INLINE_BYTES    4096u          /* below, one read behind the header beats a sendfile */
+#define FRAME_PREFIX_BYTES 4u
+#define SEND_TURN_BYTES                                                                                      \
+    (1024u * 1024) /* of one connection in one turn: a fast consumer must not starve others */
+#define SLICE_INLINE_BYTES    4096u /* below, one read behind the header beats a sendfile */
 #define WARM_PROBE_STEP_BYTES (128u * 1024)
 #define IOVECS_MAX            64
 #define SLOTS_POOLED_MAX      1024u
 #define IDLE_CHECK_MS         1000
-#define LAND_REST_BYTES_MIN   (16u * 1024) /* below, copying beats another system call */
-#define LAND_HEAD_BYTES_MIN   512u         /* the request up to its batch header is in there, or it is not worth it */
+#define GATHER_BYTES_MAX                                                                                     \
+    (32u * 1024) /* of an incomplete frame that are copied back in front of the next read */
+#define LAND_REST_BYTES_MIN (16u * 1024) /* below, copying beats another system call */
+#define LAND_HEAD_BYTES_MIN 512u /* the request up to its batch header is in there, or it is not worth it */
 
 struct response_slot {
     struct list link; /* of the connection, in order of requests */
@@ -135,6 +138,14 @@ struct response_slot *conn_slot_open(struct conn *conn)
     return slot;
 }
 
+/* Whether the response queue has room for another answer. */
+static bool has_room(const struct conn *conn)
+{
+    const struct conn_limits *limits = &conn->context->limits;
+
+    return conn->slots_total < limits->slots_max && conn->unsent_bytes <= limits->unsent_bytes_max;
+}
+
 static void want_flush(struct conn *conn)
 {
     if (list_is_empty(&conn->flush_link) && !conn->closing)
@@ -147,34 +158,32 @@ void conn_resume(struct conn *conn)
         list_push_back(&conn->loop->to_resume, &conn->resume_link);
 }
 
-/* Small hot slices are copied behind their header, so that one send carries all.  False: not (all) in the page cache. */
+/* Small slices that are in the page cache are copied behind their header, so that one send carries all.
+ * False: nothing has changed, they leave by sendfile. */
 static bool inline_slices(struct buf *bytes, const struct response_slice *slices, unsigned count)
 {
+    uint8_t copy[SLICE_INLINE_BYTES];
     size_t total = 0;
-    size_t added = 0;
+    size_t end = bytes->length; /* of what has not found its place yet */
 
-    for (unsigned i = 0; i < count; i++)
-        total += slices[i].length_bytes;
-    if (total > SLICE_INLINE_BYTES || buf_reserve(bytes, total) == NULL)
-        return false;
     for (unsigned i = 0; i < count; i++) {
-        uint8_t *at = bytes->at + slices[i].position + added;
-        uint8_t copy[SLICE_INLINE_BYTES];
-        struct iovec part = {copy, slices[i].length_bytes};
+        struct iovec part = {copy + total, slices[i].length_bytes};
 
-        if (preadv2(slices[i].fd, &part, 1, slices[i].file_position, RWF_NOWAIT) != (ssize_t)slices[i].length_bytes) {
-            BUG_ON(added != 0 && i == 0);
-            if (added == 0)
-                return false;
-            /* some are in already: the rest may block once, on a page that was just evicted */
-            if (pread(slices[i].fd, copy, slices[i].length_bytes, slices[i].file_position) !=
-                (ssize_t)slices[i].length_bytes)
-                memset(copy, 0, slices[i].length_bytes); /* the client's CRC check refuses it */
-        }
-        memmove(at + slices[i].length_bytes, at, bytes->length - slices[i].position - added);
-        memcpy(at, copy, slices[i].length_bytes);
-        bytes->length += slices[i].length_bytes;
-        added += slices[i].length_bytes;
+        if (slices[i].length_bytes > SLICE_INLINE_BYTES - total ||
+            preadv2(slices[i].fd, &part, 1, slices[i].file_position, RWF_NOWAIT) != (ssize_t)part.iov_len)
+            return false;
+        total += slices[i].length_bytes;
+    }
+    if (buf_reserve(bytes, total) == NULL)
+        return false;
+    bytes->length += total;
+    for (unsigned i = count; i-- > 0;) { /* from the end, so that every byte moves once */
+        size_t position = slices[i].position;
+
+        memmove(bytes->at + position + total, bytes->at + position, end - position);
+        total -= slices[i].length_bytes;
+        memcpy(bytes->at + position + total, copy + total, slices[i].length_bytes);
+        end = position;
     }
     for (unsigned i = 0; i < count; i++)
         slices[i].release(slices[i].owner);
@@ -212,6 +221,8 @@ void conn_slot_send(struct response_slot *slot, struct buf *bytes, const struct 
     }
     store_be32(slot->prefix, (uint32_t)length);
     slot->filled = true;
+    conn->active_us =
+        clock_monotonic_us(conn->loop->clock); /* a long poll that ends is not idle since its start */
     conn->slots_open--;
     conn->unsent_bytes += slot->bytes.length;
     want_flush(conn);
@@ -371,7 +382,8 @@ static void warm_done(struct mail *mail)
     want_flush(conn);
 }
 
-/* Thread: a worker.  Reading is what surely brings the pages in; the slot cannot change while conn->warming. */
+/* Thread: a worker.  Reading is what surely brings the pages in; the slot cannot change while conn->warming.
+ */
 static void warm_slice(struct worker_job *job)
 {
     struct conn *conn = CONTAINER_OF(job, struct conn, warm_job);
@@ -412,6 +424,15 @@ static void slice_was_sent(struct response_slot *slot, size_t sent)
     slot->slice_sent = 0;
 }
 
+/* For file systems without sendfile.  The loop's read buffer is free while a connection is flushed. */
+static ssize_t send_copy(struct conn *conn, int fd, off_t position, size_t length)
+{
+    ssize_t got =
+        pread(fd, conn->loop->read_buffer, length < LOOP_READ_BYTES ? length : LOOP_READ_BYTES, position);
+
+    return got <= 0 ? got : send(conn->fd, conn->loop->read_buffer, (size_t)got, MSG_NOSIGNAL);
+}
+
 static enum send_result send_slice(struct conn *conn, struct response_slot *slot, size_t *budget)
 {
     const struct response_slice *slice = &slot->slices[slot->slice_index];
@@ -430,6 +451,8 @@ static enum send_result send_slice(struct conn *conn, struct response_slot *slot
         return SEND_PAUSE;
     }
     sent = sendfile(conn->fd, slice->fd, &position, length);
+    if (sent < 0 && (errno == EINVAL || errno == ENOSYS))
+        sent = send_copy(conn, slice->fd, position, length);
     if (sent < 0 && errno == EINTR)
         return SEND_MORE;
     if (sent < 0 && errno == EAGAIN) {
@@ -452,9 +475,7 @@ static enum send_result send_slice(struct conn *conn, struct response_slot *slot
 
 static void update_reading(struct conn *conn)
 {
-    const struct conn_limits *limits = &conn->context->limits;
-    bool wanted = !conn->closing && !conn->waiting && conn->blocked_since_us == 0 &&
-                  conn->slots_total < limits->slots_max && conn->unsent_bytes <= limits->unsent_bytes_max;
+    bool wanted = !conn->closing && !conn->waiting && conn->blocked_since_us == 0 && has_room(conn);
 
     if (wanted == conn->reading)
         return;
@@ -486,7 +507,7 @@ static void flush_conn(struct conn *conn)
     }
     if (conn->closing)
         return;
-    if (conn->waiting && conn->slots_total < conn->context->limits.slots_max)
+    if (conn->waiting && has_room(conn))
         conn_resume(conn);
     update_reading(conn);
 }
@@ -570,7 +591,8 @@ static void try_land(struct conn *conn, const uint8_t *head, size_t head_length,
         head_length < LAND_HEAD_BYTES_MIN ||
         conn->context->owner->on_frame_head(conn, head, head_length, frame_length) != FRAME_PLAN_LAND)
         return;
-    /* The kernel caps it at half of what the socket buffer may grow to: what does not fit never becomes readable. */
+    /* The kernel caps it at half of what the socket buffer may grow to: what does not fit never becomes
+     * readable. */
     if (setsockopt(conn->fd, SOL_SOCKET, SO_RCVLOWAT, &lowat, sizeof lowat) != 0 ||
         getsockopt(conn->fd, SOL_SOCKET, SO_RCVLOWAT, &got, &got_length) != 0 || got < lowat) {
         lowat = 1;
@@ -599,7 +621,7 @@ static void consume(struct conn *conn, uint8_t *at, size_t length)
             try_land(conn, at + FRAME_PREFIX_BYTES, length - FRAME_PREFIX_BYTES, (size_t)frame_length);
             break;
         }
-        if (conn->slots_total >= context->limits.slots_max) {
+        if (!has_room(conn)) {
             conn->waiting = true;
             break;
         }
@@ -625,7 +647,8 @@ static void process_pending(struct conn *conn)
 {
     if (conn->landing) {
         conn->waiting = false;
-        update_reading(conn); /* the landing is tried again when the socket says readable, which it does at once */
+        update_reading(
+            conn); /* the landing is tried again when the socket says readable, which it does at once */
         return;
     }
     consume(conn, conn->pending + conn->pending_at, conn->pending_length - conn->pending_at);
@@ -674,7 +697,8 @@ static void receive_large(struct conn *conn, size_t missing)
         conn->pending_at = 0;
         conn->pending_length = have;
     }
-    if (conn->pending_capacity - conn->pending_length < room && !reserve_pending(conn, conn->pending_length + room))
+    if (conn->pending_capacity - conn->pending_length < room &&
+        !reserve_pending(conn, conn->pending_length + room))
         return;
     got = receive(conn, conn->pending + conn->pending_length, room);
     if (got <= 0)
@@ -729,15 +753,19 @@ static void receive_landing(struct conn *conn)
         update_reading(conn);
     } else {
         stop_landing(conn);
-        if (plan == FRAME_PLAN_BUFFER)
+        if (plan == FRAME_PLAN_BUFFER) {
             conn->no_land = true;
-        else
-            drop_pending(conn);
+            return;
+        }
+        BUG_ON(conn->land_rest != 0); /* the owner took the frame: all of it */
+        drop_pending(conn);
     }
 }
 
 enum pst_status conn_receive_rest(struct conn *conn, uint8_t *to, size_t length)
 {
+    BUG_ON(!conn->landing || length > conn->land_rest);
+    conn->land_rest -= length;
     while (length > 0) {
         ssize_t got = recv(conn->fd, to, length, 0);
 
@@ -757,6 +785,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     struct conn *conn = arg;
     size_t missing;
+    size_t have;
 
     (void)fd;
     (void)what;
@@ -768,7 +797,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
         return;
     }
     missing = missing_bytes(conn);
-    if (missing + (conn->pending_length - conn->pending_at) > LOOP_READ_BYTES)
+    have = conn->pending_length - conn->pending_at;
+    if (missing + have > LOOP_READ_BYTES || have > GATHER_BYTES_MAX)
         receive_large(conn, missing);
     else
         receive_small(conn);
@@ -796,7 +826,8 @@ static void format_peer(struct conn *conn)
     }
 }
 
-void conn_open(struct loop *loop, int fd, const struct sockaddr_storage *peer, const struct conn_context *context)
+void conn_open(struct loop *loop, int fd, const struct sockaddr_storage *peer,
+               const struct conn_context *context)
 {
     struct conn *conn = calloc(1, sizeof *conn);
 

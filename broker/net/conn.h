@@ -2,14 +2,14 @@
  *
  * Thread: the loop that accepted it, for every function here.  Knows frames (int32 length + bytes), not APIs.
  *
- * In: small frames are read many at a time into the loop's 256 KB buffer and handed over in place; what is left of an
- * incomplete frame moves to a pooled buffer of the connection (given back when idle).  A large frame is offered to the
- * owner by its head first, so that a Produce body can be received straight into a segment.
- * Out: every taken frame owns one slot in the response queue; slots are filled in any order and sent in queue order.
- * Memory parts of consecutive responses leave in one writev at the end of the turn; file slices leave by sendfile in
- * steps of at most 1 MB a turn, cold ones after a worker has warmed them.  While the peer reads slowly nothing more is
- * read from it.
- * Bounds: frame size, unsent bytes, slots in flight, idle time; each an option in struct conn_limits. */
+ * In: small frames are read many at a time into the loop's 256 KB buffer and handed over in place; what is
+ * left of an incomplete frame moves to a pooled buffer of the connection (given back when idle).  A large
+ * frame is offered to the owner by its head first, so that a Produce body can be received straight into a
+ * segment. Out: every taken frame owns one slot in the response queue; slots are filled in any order and sent
+ * in queue order. Memory parts of consecutive responses leave in one writev at the end of the turn; file
+ * slices leave by sendfile in steps of at most 1 MB a turn, cold ones after a worker has warmed them.  While
+ * the peer reads slowly nothing more is read from it. Bounds: frame size, unsent bytes, slots in flight, idle
+ * time; each an option in struct conn_limits. */
 #ifndef PENSTOCK_BROKER_NET_CONN_H
 #define PENSTOCK_BROKER_NET_CONN_H
 
@@ -38,7 +38,8 @@ enum frame_plan {
 };
 
 struct conn_owner {
-    /* A whole frame without its length prefix.  The bytes may be changed and are valid during the call only. */
+    /* A whole frame without its length prefix.  The bytes may be changed and are valid during the call only.
+     */
     enum frame_verdict (*on_frame)(struct conn *conn, uint8_t *frame, size_t length);
     /* The first head_length bytes of a large frame of frame_length bytes.  NULL: every frame is buffered. */
     enum frame_plan (*on_frame_head)(struct conn *conn, const uint8_t *head, size_t head_length,
@@ -52,9 +53,9 @@ struct conn_owner {
 };
 
 struct conn_limits {
-    int64_t frame_bytes_max;  /* socket.request.max.bytes */
-    int64_t idle_ms_max;      /* connections.max.idle.ms; not while a request is being served */
-    uint32_t slots_max;       /* requests in flight on one connection */
+    int64_t frame_bytes_max;   /* socket.request.max.bytes */
+    int64_t idle_ms_max;       /* connections.max.idle.ms; not while a request is being served */
+    uint32_t slots_max;        /* requests in flight on one connection */
     uint64_t unsent_bytes_max; /* memory waiting in the response queue before reading stops */
     int64_t send_stall_ms_max; /* a peer that takes no byte for so long is closed */
 };
@@ -68,7 +69,8 @@ void *conn_data(const struct conn *conn);
 /* What conn's listener was created with. */
 void *conn_listener_data(const struct conn *conn);
 struct loop *conn_loop(const struct conn *conn);
-uint64_t conn_id(const struct conn *conn); /* never reused in this process: how other threads name a connection */
+uint64_t
+conn_id(const struct conn *conn); /* never reused in this process: how other threads name a connection */
 /* "127.0.0.1:54321" */
 const char *conn_peer(const struct conn *conn);
 
@@ -80,15 +82,15 @@ struct response_slice {
     int fd;
     int64_t file_position;
     uint32_t length_bytes;
-    bool hot; /* skip the cold probe */
+    bool hot;                     /* skip the cold probe */
     void (*release)(void *owner); /* called once when sent or dropped */
     void *owner;
 };
 
 /* Opens the next slot in order.  NULL: out of memory (close the connection). */
 struct response_slot *conn_slot_open(struct conn *conn);
-/* Fills it.  `bytes` (the response without length prefix) is taken over and emptied; slices (sorted by position) are
- * copied and their references taken over. */
+/* Fills it.  `bytes` (the response without length prefix) is taken over and emptied; slices (sorted by
+ * position) are copied and their references taken over. */
 void conn_slot_send(struct response_slot *slot, struct buf *bytes, const struct response_slice *slices,
                     unsigned slice_count);
 /* No answer for this frame (acks=0). */

@@ -18,6 +18,7 @@ struct conn_context {
 };
 
 /* Loop thread.  Takes over the descriptor, also on failure. */
-void conn_open(struct loop *loop, int fd, const struct sockaddr_storage *peer, const struct conn_context *context);
+void conn_open(struct loop *loop, int fd, const struct sockaddr_storage *peer,
+               const struct conn_context *context);
 
 #endif

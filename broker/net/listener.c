@@ -92,11 +92,14 @@ static void tune(const struct listener *listener, int fd)
 
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (settings->congestion != NULL)
-        setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, settings->congestion, (socklen_t)strlen(settings->congestion));
+        setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, settings->congestion,
+                   (socklen_t)strlen(settings->congestion));
     if (settings->send_buffer_bytes > 0)
-        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &settings->send_buffer_bytes, sizeof settings->send_buffer_bytes);
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &settings->send_buffer_bytes,
+                   sizeof settings->send_buffer_bytes);
     if (settings->receive_buffer_bytes > 0)
-        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &settings->receive_buffer_bytes, sizeof settings->receive_buffer_bytes);
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &settings->receive_buffer_bytes,
+                   sizeof settings->receive_buffer_bytes);
 }
 
 static void admit(struct listener *listener, int fd, const struct sockaddr_storage *peer)
@@ -109,7 +112,8 @@ static void admit(struct listener *listener, int fd, const struct sockaddr_stora
         return;
     }
     if (!count_ip(listener, peer, 1)) {
-        LOG_WARN("listener.full", "limit=max.connections.per.ip value=%u", listener->settings.connections_per_ip_max);
+        LOG_WARN("listener.full", "limit=max.connections.per.ip value=%u",
+                 listener->settings.connections_per_ip_max);
         close(fd);
         return;
     }
@@ -239,7 +243,8 @@ enum pst_status listener_open(const struct listener_settings *settings, struct l
                                               .on_gone = on_gone,
                                               .on_gone_arg = listener};
     loop_timer_init(&listener->pause_timer, pause_over);
-    event_assign(&listener->accept_event, loops[0]->base, listener->fd, EV_READ | EV_PERSIST, on_acceptable, listener);
+    event_assign(&listener->accept_event, loops[0]->base, listener->fd, EV_READ | EV_PERSIST, on_acceptable,
+                 listener);
     start->mail.deliver = start_accepting;
     start->listener = listener;
     loop_post(loops[0], &start->mail);

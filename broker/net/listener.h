@@ -1,7 +1,7 @@
 /* A listening socket whose connections are spread over the loops in turn.
  *
- * Accepting happens on the first loop; each connection is mailed to its own.  Out of descriptors: accepting pauses for
- * a moment instead of spinning, one log line. */
+ * Accepting happens on the first loop; each connection is mailed to its own.  Out of descriptors: accepting
+ * pauses for a moment instead of spinning, one log line. */
 #ifndef PENSTOCK_BROKER_NET_LISTENER_H
 #define PENSTOCK_BROKER_NET_LISTENER_H
 
@@ -28,7 +28,7 @@ struct listener_settings {
 MUST_CHECK enum pst_status listener_open(const struct listener_settings *settings, struct loop *const *loops,
                                          unsigned loop_count, struct listener **ret);
 uint16_t listener_port(const struct listener *listener); /* the real one */
-/* After the loops have stopped. */
+/* After loop_stop of all loops (the first one first) and before loop_free of any. */
 void listener_close(struct listener *listener);
 uint32_t listener_connections(const struct listener *listener);
 

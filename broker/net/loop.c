@@ -2,7 +2,6 @@
 
 #include "common/bug.h"
 
-#include <event2/thread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -119,6 +118,15 @@ enum pst_status loop_start(struct loop *loop)
     return PST_OK;
 }
 
+/* On the thread that tidies up, which stands in for the loop's. */
+static void deliver_late_mail(struct loop *loop)
+{
+    current_loop = loop;
+    while (mailbox_deliver(loop->box) > 0)
+        continue;
+    current_loop = NULL;
+}
+
 static void nothing(struct mail *mail)
 {
     (void)mail;
@@ -134,6 +142,8 @@ void loop_stop(struct loop *loop)
     mailbox_post(loop->box, &wake);
     pthread_join(loop->thread, NULL);
     loop->started = false;
+    deliver_late_mail(
+        loop); /* `wake` itself may still be there; arrivals must end before their listener does */
 }
 
 void loop_free(struct loop *loop)
@@ -141,15 +151,12 @@ void loop_free(struct loop *loop)
     if (loop == NULL)
         return;
     BUG_ON(loop->started);
-    current_loop = loop; /* what comes home late ends here, on the thread that tidies up */
     if (loop->box != NULL) {
-        while (mailbox_deliver(loop->box) > 0)
-            continue;
+        deliver_late_mail(loop); /* what workers have posted since the stop */
         event_del(&loop->box_event);
         event_del(&loop->timer_event);
     }
     loop_conns_free(loop);
-    current_loop = NULL;
     mailbox_free(loop->box, NULL);
     heap_free(&loop->timers);
     if (loop->base != NULL)
