@@ -361,6 +361,15 @@ static void publish(struct log *log, struct segment *segment, const struct appen
     atomic_fetch_add(&log->size_bytes, batch->info.size_bytes);
 }
 
+/* One replica: what a marker ended is settled as soon as the marker is published. */
+static void settle_transactions(struct log *log, const struct append_batch *batch)
+{
+    if (!batch->is_marker || atomic_load(&log->high_watermark) >= 0)
+        return;
+    producer_state_settle(log->producers, log->end_offset);
+    atomic_store_explicit(&log->first_unstable, producer_state_first_unstable(log->producers), memory_order_release);
+}
+
 static void note_unflushed(struct log *log, struct log_append *append, const struct record_batch_info *info)
 {
     log->unflushed_records += info->last_offset_delta + 1;
@@ -443,6 +452,7 @@ static void append_one(struct log *log, struct log_append *append, struct append
     }
     update_producers(log, segment, batch);
     publish(log, segment, batch, position);
+    settle_transactions(log, batch);
     append->outcome = APPEND_OK;
     append->base_offset = base_offset;
     append->end_offset = batch->info.last_offset + 1;

@@ -322,11 +322,18 @@ enum pst_status log_aborted_txns(struct log *log, int64_t offset, int64_t end_of
 
     *ret = NULL;
     *ret_count = 0;
-    pthread_mutex_lock(&log->state_lock);
-    for (unsigned i = log_segment_index(log, offset); i < log->segment_count && status == PST_OK && !found.complete; i++)
-        if (txn_index_count(log->segments[i]->txns) > 0)
-            status = txn_index_find(log->segments[i]->txns, offset, end_offset, &found);
-    pthread_mutex_unlock(&log->state_lock);
+    for (int64_t at = offset; status == PST_OK && !found.complete;) {
+        struct segment *segment;
+
+        pthread_mutex_lock(&log->state_lock);
+        segment = log->segments[log_segment_index(log, at)];
+        segment_ref(segment);
+        pthread_mutex_unlock(&log->state_lock);
+        if (txn_index_count(segment->txns) > 0)
+            status = txn_index_find(segment->txns, offset, end_offset, &found);
+        found.complete |= next_segment_start(log, segment, &at) != PST_OK;
+        segment_unref(segment);
+    }
     if (status == PST_OK && found.count > 0) {
         txns = malloc(found.count * sizeof *txns);
         if (txns == NULL)

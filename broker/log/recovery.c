@@ -456,6 +456,7 @@ enum pst_status log_recover(struct log *log, const struct log_opening *opening, 
     note_first_timestamp(log_active(log));
     atomic_store(&log->start_offset, start);
     atomic_store(&log->end_offset, scan.next_offset);
+    producer_state_settle(log->producers, scan.next_offset);
     atomic_store(&log->first_unstable, producer_state_first_unstable(log->producers));
     /* what was verified but not synced is synced by the next flush */
     atomic_store(&log->recovery_point, opening->clean ? scan.next_offset

@@ -376,6 +376,85 @@ static void a_retry_gets_its_first_offsets_also_after_a_restart(void **state)
     }
 }
 
+/* ---- transactions ---- */
+
+static struct log_append append_marker(struct log_fixture *fixture, bool commit)
+{
+    static const uint8_t value[6] = {0, 0, 0, 0, 0, 3}; /* version, coordinator epoch */
+    const uint8_t key[4] = {0, 0, 0, commit};           /* version, type */
+    struct record_batch_settings settings = {.compress_level = COMPRESS_LEVEL_DEFAULT,
+                                             .attributes = RECORD_BATCH_TRANSACTIONAL | RECORD_BATCH_CONTROL,
+                                             .producer_id = 11,
+                                             .base_sequence = NO_SEQUENCE,
+                                             .size_max = 1000};
+    struct record_batch_builder *builder = record_batch_builder_new();
+    struct log_append append = {.origin = APPEND_FROM_COORDINATOR};
+    struct str batch;
+
+    assert_non_null(builder);
+    record_batch_builder_reset(builder, &settings);
+    assert_int_equal(record_batch_builder_add(builder, FIXTURE_NOW_MS, str_of_bytes(key, sizeof key),
+                                              str_of_bytes(value, sizeof value), NULL, 0),
+                     PST_OK);
+    assert_int_equal(record_batch_builder_finish(builder, &batch), PST_OK);
+    append.bytes = (uint8_t *)(uintptr_t)batch.at;
+    append.size_bytes = (uint32_t)batch.length;
+    log_append(fixture->log, &append, 1);
+    record_batch_builder_free(builder);
+    return append;
+}
+
+static void append_transactional(struct log_fixture *fixture, int32_t sequence)
+{
+    struct batch_spec spec = {.count = 3,
+                              .value_bytes = 100,
+                              .timestamp_ms = FIXTURE_NOW_MS,
+                              .producer_id = 11,
+                              .sequence = sequence};
+    uint32_t size;
+    uint8_t *bytes = batch_make(&spec, &size);
+
+    bytes[22] |= RECORD_BATCH_TRANSACTIONAL;
+    fix_crc(bytes, size);
+    assert_int_equal(log_fixture_append_bytes(fixture, bytes, size).outcome, APPEND_OK);
+    free(bytes);
+}
+
+static void an_aborted_transaction_is_listed_also_across_segments_and_restarts(void **state)
+{
+    struct log_fixture fixture;
+    struct log_aborted_txn *txns;
+    unsigned count;
+
+    (void)state;
+    log_fixture_init(&fixture);
+    fixture.config.segment_bytes = 700;
+    log_fixture_open(&fixture, true, 0);
+    log_fixture_append(&fixture, &plain);
+    append_transactional(&fixture, 0); /* 3, 4, 5 */
+    assert_int_equal(log_offsets(fixture.log).last_stable, 3);
+    log_fixture_append(&fixture, &plain); /* 6, 7, 8 */
+    append_transactional(&fixture, 3);    /* 9, 10, 11 */
+    assert_int_equal(append_marker(&fixture, false).outcome, APPEND_OK);
+    assert_int_equal(log_offsets(fixture.log).last_stable, 13);
+    append_transactional(&fixture, 6); /* 13, 14, 15 */
+    assert_int_equal(append_marker(&fixture, true).outcome, APPEND_OK);
+    assert_int_equal(log_offsets(fixture.log).last_stable, 17);
+    for (int restart = 0; restart < 3; restart++) {
+        assert_int_equal(log_aborted_txns(fixture.log, 0, 17, &txns, &count), PST_OK);
+        assert_int_equal(count, 1);
+        assert_int_equal(txns[0].producer_id, 11);
+        assert_int_equal(txns[0].first_offset, 3);
+        free(txns);
+        assert_int_equal(log_aborted_txns(fixture.log, 13, 17, &txns, &count), PST_OK);
+        assert_int_equal(count, 0);
+        log_fixture_close(&fixture);
+        log_fixture_open(&fixture, restart == 0, 0);
+        assert_int_equal(log_offsets(fixture.log).last_stable, 17);
+    }
+    log_fixture_free(&fixture);
+}
+
 /* ---- the disk fails ---- */
 
 static void a_full_disk_refuses_the_append_and_later_appends_work(void **state)
@@ -555,6 +634,7 @@ int main(void)
         cmocka_unit_test(a_slice_stays_readable_after_its_segment_was_given_up),
         cmocka_unit_test(a_time_is_found_in_every_segment),
         cmocka_unit_test(a_retry_gets_its_first_offsets_also_after_a_restart),
+        cmocka_unit_test(an_aborted_transaction_is_listed_also_across_segments_and_restarts),
         cmocka_unit_test(a_full_disk_refuses_the_append_and_later_appends_work),
         cmocka_unit_test(a_write_error_takes_the_log_offline_for_good),
         cmocka_unit_test(a_flush_is_acknowledged_only_when_the_disk_has_it),
