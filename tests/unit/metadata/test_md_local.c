@@ -141,7 +141,7 @@ static void create_topics_refuses_what_kafka_refuses(void **state)
                                             empty[] = {{0, NULL, 0}},
                                             double_index[] = {{0, us, 1}, {0, us, 1}},
                                             dup[] = {{0, twice, 2}}, unknown[] = {{0, stranger, 1}};
-    static const struct metadata_config bad[] = {{STR_LITERAL("retention.ms"), STR_LITERAL("bad")}};
+    const struct metadata_config bad[] = {{STR_LITERAL("retention.ms"), STR_LITERAL("bad")}};
     char long_name[251];
     struct {
         const char *name;
