@@ -34,7 +34,7 @@ static bool find_in_tail(const struct log *log, int64_t offset, const struct seg
     return false;
 }
 
-/* PST_AGAIN: the segment's indexes are not in memory (log_read_warm loads them). */
+/* PST_AGAIN: the segment's indexes are not in memory (log_read_warm loads them); PST_OUT_OF_RANGE: given up by now. */
 static enum pst_status find_place(struct log *log, int64_t offset, struct place *ret)
 {
     enum pst_status status = PST_OK;
@@ -46,7 +46,9 @@ static enum pst_status find_place(struct log *log, int64_t offset, struct place 
     ret->last = index + 1 == log->segment_count;
     ret->size_bytes = ret->segment->size_bytes;
     ret->segment->used = ++log->index_uses;
-    if (find_in_tail(log, offset, ret->segment, &ret->position))
+    if (ret->segment->base_offset > offset)
+        status = PST_OUT_OF_RANGE; /* the log start was raised since the caller looked */
+    else if (find_in_tail(log, offset, ret->segment, &ret->position))
         status = PST_OK;
     else if (!ret->segment->indexes_loaded)
         status = PST_AGAIN;

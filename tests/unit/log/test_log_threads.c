@@ -55,16 +55,21 @@ static void *follow(void *arg)
             log_read_warm(log, at);
             continue;
         }
-        if (status != PST_OK)
+        if (status != PST_OK) {
+            print_error("log_read at %lld: %s\n", (long long)at, pst_status_text(status));
             abort();
+        }
         if (slice.length_bytes == 0) {
             usleep(50);
             continue;
         }
         if (pread(slice.fd, header, sizeof header, slice.position_bytes) != (ssize_t)sizeof header ||
             record_batch_read_header(header, sizeof header, &info) != PST_OK || info.last_offset < at ||
-            info.base_offset > at)
+            info.base_offset > at) {
+            print_error("at %lld: batch %lld to %lld\n", (long long)at, (long long)info.base_offset,
+                        (long long)info.last_offset);
             abort();
+        }
         at = info.last_offset + 1;
         shared->read_records++;
         segment_unref(slice.segment);
