@@ -838,8 +838,8 @@ static void a_file_shorter_than_promised_closes_the_connection(void **state)
         while (recv(fd, &byte, 1, 0) > 0)
             continue;
         close(fd);
-        wait_until(&seen.closes, i + 1);
-        assert_int_equal(seen.released, 2 * (i + 1));
+        wait_until(&seen.released, 2 * (i + 1));
+        assert_int_equal(seen.closes, i + 1);
     }
     still_serves();
 }
