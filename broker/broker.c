@@ -60,7 +60,8 @@ static char *default_dir(void)
     return length < 0 ? NULL : path;
 }
 
-static enum pst_status split_dirs(const struct broker_options *options, struct dir_list *ret, struct buf *messages)
+static enum pst_status split_dirs(const struct broker_options *options, struct dir_list *ret,
+                                  struct buf *messages)
 {
     char *save = NULL;
 
@@ -129,12 +130,12 @@ static struct str configs_get(const void *configs, struct str name)
 static void resolve_topic(struct broker *broker, const struct metadata_image *image, struct str topic,
                           struct log_config *ret, int32_t *ret_min_in_sync)
 {
-    topic_config_resolve(configs_get, metadata_configs_find(image, METADATA_RESOURCE_TOPIC, topic), broker->options,
-                         ret, ret_min_in_sync);
+    topic_config_resolve(configs_get, metadata_configs_find(image, METADATA_RESOURCE_TOPIC, topic),
+                         broker->options, ret, ret_min_in_sync);
 }
 
-static void add_partition(struct broker *broker, const struct metadata_image *image, const struct metadata_topic *topic,
-                          int32_t index, struct log *log)
+static void add_partition(struct broker *broker, const struct metadata_image *image,
+                          const struct metadata_topic *topic, int32_t index, struct log *log)
 {
     struct str name = metadata_topic_name(topic);
     struct partition *partition = partition_new(name, &topic->id, index, log);
@@ -152,12 +153,13 @@ static void add_partition(struct broker *broker, const struct metadata_image *im
     partition_unref(partition);
 
 fail:
-    LOG_ERROR("partition.failed", "topic=%.*s partition=%d reason=\"out of memory\"", STR_FORMAT(name), index);
+    LOG_ERROR("partition.failed", "topic=%.*s partition=%d reason=\"out of memory\"", STR_FORMAT(name),
+              index);
 }
 
 /* The log of a partition that has none yet; NULL (reported) when it cannot be made. */
-static struct log *open_log(struct broker *broker, const struct metadata_image *image, const struct metadata_topic *topic,
-                            int32_t index)
+static struct log *open_log(struct broker *broker, const struct metadata_image *image,
+                            const struct metadata_topic *topic, int32_t index)
 {
     struct str name = metadata_topic_name(topic);
     struct log_config config;
@@ -169,8 +171,8 @@ static struct log *open_log(struct broker *broker, const struct metadata_image *
     if (log != NULL)
         return log;
     resolve_topic(broker, image, name, &config, &min_in_sync);
-    status = log_manager_open(broker->api.logs, name, index, &topic->id, topic->partitions[index]->leader_epoch, &config,
-                              &log, &text);
+    status = log_manager_open(broker->api.logs, name, index, &topic->id,
+                              topic->partitions[index]->leader_epoch, &config, &log, &text);
     if (status != PST_OK) {
         LOG_ERROR("partition.offline", "topic=%.*s partition=%d reason=\"%s\"", STR_FORMAT(name), index,
                   text != NULL ? text : pst_status_text(status));
@@ -180,8 +182,8 @@ static struct log *open_log(struct broker *broker, const struct metadata_image *
     return log;
 }
 
-static void add_partitions(struct broker *broker, const struct metadata_image *image, const struct metadata_topic *topic,
-                           int32_t from)
+static void add_partitions(struct broker *broker, const struct metadata_image *image,
+                           const struct metadata_topic *topic, int32_t from)
 {
     for (int32_t i = from; i < topic->partition_count; i++)
         add_partition(broker, image, topic, i, open_log(broker, image, topic, i));
@@ -222,7 +224,8 @@ static void reconfigure_partition(struct partition *partition, void *arg)
         log_manager_set_config(r->broker->api.logs, partition->log, &config);
 }
 
-static void metadata_changed(void *arg, const struct metadata_image *image, const struct metadata_delta *delta)
+static void metadata_changed(void *arg, const struct metadata_image *image,
+                             const struct metadata_delta *delta)
 {
     struct broker *broker = arg;
 
@@ -232,7 +235,8 @@ static void metadata_changed(void *arg, const struct metadata_image *image, cons
         if (change->after == NULL)
             registry_remove(broker->api.registry, &change->before->id, drop_partition, broker);
         else
-            add_partitions(broker, image, change->after, change->before == NULL ? 0 : change->before->partition_count);
+            add_partitions(broker, image, change->after,
+                           change->before == NULL ? 0 : change->before->partition_count);
     }
     for (unsigned i = 0; i < delta->config_count; i++) {
         struct reconfiguring r = {broker, delta->configs[i].name, image};
@@ -242,8 +246,9 @@ static void metadata_changed(void *arg, const struct metadata_image *image, cons
     }
 }
 
-static enum log_resolution resolve_log(void *arg, const struct log_identity *identity, struct log_config *ret_config,
-                                       struct uuid *ret_topic_id, int32_t *ret_leader_epoch)
+static enum log_resolution resolve_log(void *arg, const struct log_identity *identity,
+                                       struct log_config *ret_config, struct uuid *ret_topic_id,
+                                       int32_t *ret_leader_epoch)
 {
     struct broker *broker = arg;
     const struct metadata_image *image;
@@ -266,8 +271,8 @@ static enum log_resolution resolve_log(void *arg, const struct log_identity *ide
     return resolution;
 }
 
-static void log_opened(void *arg, const struct log_identity *identity, struct log *log, enum pst_status status,
-                       const char *text, unsigned done, unsigned total)
+static void log_opened(void *arg, const struct log_identity *identity, struct log *log,
+                       enum pst_status status, const char *text, unsigned done, unsigned total)
 {
     (void)arg;
     if (log == NULL)
@@ -321,8 +326,8 @@ static enum pst_status register_broker(struct broker *broker)
 
         if (address->port == 0)
             address->port = listener_port(broker->listeners[i]);
-        endpoints[registration.endpoint_count++] =
-            (struct metadata_endpoint){.name = str_of(address->name), .host = str_of(address->host), .port = address->port};
+        endpoints[registration.endpoint_count++] = (struct metadata_endpoint){
+            .name = str_of(address->name), .host = str_of(address->host), .port = address->port};
     }
     for (unsigned i = 0; i < log_manager_dir_count(broker->api.logs); i++) {
         if (!log_dir_is_offline(log_manager_dir(broker->api.logs, i)))
@@ -403,7 +408,8 @@ static const char *listen_advice(enum pst_status status)
 {
     switch (status) {
     case PST_BUSY:
-        return "the port is in use: is another broker running? Give another with --set listeners=PLAINTEXT://HOST:PORT";
+        return "the port is in use: is another broker running? Give another with --set "
+               "listeners=PLAINTEXT://HOST:PORT";
     case PST_DENIED:
         return "not allowed: ports below 1024 need privileges";
     case PST_NOT_FOUND:
@@ -425,7 +431,8 @@ static enum pst_status open_listeners(struct broker *broker, struct buf *message
             .backlog = (int)options->socket_listen_backlog_size,
             .send_buffer_bytes = (int)options->socket_send_buffer_bytes,
             .receive_buffer_bytes = (int)options->socket_receive_buffer_bytes,
-            .congestion = options->socket_congestion_control[0] != '\0' ? options->socket_congestion_control : NULL,
+            .congestion =
+                options->socket_congestion_control[0] != '\0' ? options->socket_congestion_control : NULL,
             .connections_max = (uint32_t)options->max_connections,
             .connections_per_ip_max = (uint32_t)options->max_connections_per_ip,
             .limits = {.frame_bytes_max = options->socket_request_max_bytes,
@@ -442,8 +449,8 @@ static enum pst_status open_listeners(struct broker *broker, struct buf *message
         broker->contexts[i] = (struct listener_context){&broker->api, (uint16_t)i};
         status = listener_open(&settings, broker->loops, broker->loop_count, &broker->listeners[i]);
         if (status != PST_OK) {
-            buf_printf(messages, "error: listeners: %s://%s:%u: %s\n", address->name, address->host, address->port,
-                       listen_advice(status));
+            buf_printf(messages, "error: listeners: %s://%s:%u: %s\n", address->name, address->host,
+                       address->port, listen_advice(status));
             return status;
         }
     }
@@ -459,7 +466,8 @@ static enum pst_status parse_addresses(struct broker *broker, struct buf *messag
     buf_init(&reason, 4096);
     status = listeners_parse(options->listeners, &broker->listen, &reason);
     if (status == PST_OK)
-        status = listeners_advertise(&broker->listen, options->advertised_listeners, &broker->advertised, &reason);
+        status =
+            listeners_advertise(&broker->listen, options->advertised_listeners, &broker->advertised, &reason);
     for (unsigned i = 0; i < broker->listen.count && status == PST_OK; i++) {
         if (strcmp(broker->listen.at[i].name, "CONTROLLER") == 0) {
             buf_append_text(&reason, "CONTROLLER: one node has no controller listener; leave it out");

@@ -10,9 +10,10 @@
 
 struct broker;
 
-/* Opens the data, recovers, listens; when it returns PST_OK clients are being served.  Otherwise *messages says what is
- * wrong and what to do.  `options` is borrowed for the broker's life. */
-MUST_CHECK enum pst_status broker_start(struct broker_options *options, struct broker **ret, struct buf *messages);
+/* Opens the data, recovers, listens; when it returns PST_OK clients are being served.  Otherwise *messages
+ * says what is wrong and what to do.  `options` is borrowed for the broker's life. */
+MUST_CHECK enum pst_status broker_start(struct broker_options *options, struct broker **ret,
+                                        struct buf *messages);
 /* Stops serving, closes every log cleanly, frees everything.  PST_IO: some log will have to be recovered. */
 MUST_CHECK enum pst_status broker_stop(struct broker *broker);
 /* Periodic work; returns the milliseconds until it wants to be called again. */

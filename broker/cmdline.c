@@ -58,7 +58,8 @@ enum cmdline_action cmdline_read(int argc, char **argv, struct broker_options *o
     const char *value;
 
     for (int i = 1; i < argc; i++) { /* the file first, whatever the order */
-        if ((value = value_of(argc, argv, &i, "-c")) != NULL || (value = value_of(argc, argv, &i, "--config")) != NULL) {
+        if ((value = value_of(argc, argv, &i, "-c")) != NULL ||
+            (value = value_of(argc, argv, &i, "--config")) != NULL) {
             if (options_load(options, value, messages) != PST_OK)
                 return CMDLINE_ERROR;
         } else if (strcmp(argv[i], "--set") == 0) {

@@ -13,7 +13,8 @@ enum cmdline_action {
     CMDLINE_ERROR, /* messages say why */
 };
 
-/* Reads -c FILE and --set key=value into `options` (initialised by the caller; also used again for a reload). */
+/* Reads -c FILE and --set key=value into `options` (initialised by the caller; also used again for a reload).
+ */
 enum cmdline_action cmdline_read(int argc, char **argv, struct broker_options *options, struct buf *messages);
 
 extern const char cmdline_help[];

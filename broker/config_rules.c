@@ -43,8 +43,9 @@ static int16_t check_broker(const struct metadata_config *configs, unsigned coun
     return error;
 }
 
-static int16_t check(void *arg, enum metadata_resource type, struct str name, const struct metadata_config *configs,
-                     unsigned count, struct arena *arena, const char **ret_text)
+static int16_t check(void *arg, enum metadata_resource type, struct str name,
+                     const struct metadata_config *configs, unsigned count, struct arena *arena,
+                     const char **ret_text)
 {
     struct buf reason;
     int16_t error = KAFKA_NONE;

@@ -111,14 +111,17 @@ enum pst_status listeners_advertise(const struct listener_addresses *listeners, 
 
         if (other != NULL) {
             if (listener_host_is_wildcard(other->host)) {
-                buf_printf(reason, "advertised.listeners: %s: clients cannot connect to '%s'; name the host they can reach",
-                           other->name, other->host);
+                buf_printf(
+                    reason,
+                    "advertised.listeners: %s: clients cannot connect to '%s'; name the host they can reach",
+                    other->name, other->host);
                 return PST_INVALID;
             }
             ret->at[i] = *other;
         } else if (listener_host_is_wildcard(ret->at[i].host) &&
                    gethostname(ret->at[i].host, sizeof ret->at[i].host - 1) != 0) {
-            buf_append_text(reason, "listeners: the name of this machine is unknown; set advertised.listeners");
+            buf_append_text(reason,
+                            "listeners: the name of this machine is unknown; set advertised.listeners");
             return PST_INVALID;
         }
     }

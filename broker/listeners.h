@@ -24,12 +24,15 @@ struct listener_addresses {
 };
 
 /* PST_INVALID, with the reason and the expected form appended to `reason`. */
-MUST_CHECK enum pst_status listeners_parse(const char *text, struct listener_addresses *ret, struct buf *reason);
+MUST_CHECK enum pst_status listeners_parse(const char *text, struct listener_addresses *ret,
+                                           struct buf *reason);
 
-/* What clients are told: advertised.listeners, or the listeners with a wildcard host replaced by this machine's name.
- * Listeners are matched by name.  PST_INVALID with the reason: a wildcard or port 0 is advertised, a listener is missing. */
-MUST_CHECK enum pst_status listeners_advertise(const struct listener_addresses *listeners, const char *advertised,
-                                               struct listener_addresses *ret, struct buf *reason);
+/* What clients are told: advertised.listeners, or the listeners with a wildcard host replaced by this
+ * machine's name. Listeners are matched by name.  PST_INVALID with the reason: a wildcard or port 0 is
+ * advertised, a listener is missing. */
+MUST_CHECK enum pst_status listeners_advertise(const struct listener_addresses *listeners,
+                                               const char *advertised, struct listener_addresses *ret,
+                                               struct buf *reason);
 
 bool listener_host_is_wildcard(const char *host);
 

@@ -16,7 +16,7 @@
 
 #define MESSAGES_BYTES_MAX 65536
 
-#define EXIT_USAGE 2
+#define EXIT_USAGE         2
 
 /* Every thread inherits the mask: signals arrive in the descriptor only. */
 static int open_signals(void)

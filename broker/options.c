@@ -44,15 +44,34 @@ static const struct {
 
 /* Kafka's keys that have no meaning here (yet): a stock file starts without a warning about them. */
 static const char *const ignored[] = {
-    "process.roles", "controller.quorum.voters", "controller.quorum.bootstrap.servers", "controller.listener.names",
-    "listener.security.protocol.map", "inter.broker.listener.name", "background.threads", "queued.max.requests",
-    "num.recovery.threads.per.data.dir", "offsets.topic.num.partitions", "offsets.topic.replication.factor",
-    "offsets.topic.segment.bytes", "offsets.retention.minutes", "offset.metadata.max.bytes",
-    "transaction.state.log.replication.factor", "transaction.state.log.min.isr",
-    "transaction.state.log.num.partitions", "share.coordinator.state.topic.replication.factor",
-    "share.coordinator.state.topic.min.isr", "group.initial.rebalance.delay.ms", "group.min.session.timeout.ms",
-    "group.max.session.timeout.ms", "group.max.size", "group.coordinator.rebalance.protocols",
-    "log.cleaner.enable", "log.cleaner.threads", "log.cleaner.dedupe.buffer.size", "broker.rack",
+    "process.roles",
+    "controller.quorum.voters",
+    "controller.quorum.bootstrap.servers",
+    "controller.listener.names",
+    "listener.security.protocol.map",
+    "inter.broker.listener.name",
+    "background.threads",
+    "queued.max.requests",
+    "num.recovery.threads.per.data.dir",
+    "offsets.topic.num.partitions",
+    "offsets.topic.replication.factor",
+    "offsets.topic.segment.bytes",
+    "offsets.retention.minutes",
+    "offset.metadata.max.bytes",
+    "transaction.state.log.replication.factor",
+    "transaction.state.log.min.isr",
+    "transaction.state.log.num.partitions",
+    "share.coordinator.state.topic.replication.factor",
+    "share.coordinator.state.topic.min.isr",
+    "group.initial.rebalance.delay.ms",
+    "group.min.session.timeout.ms",
+    "group.max.session.timeout.ms",
+    "group.max.size",
+    "group.coordinator.rebalance.protocols",
+    "log.cleaner.enable",
+    "log.cleaner.threads",
+    "log.cleaner.dedupe.buffer.size",
+    "broker.rack",
 };
 
 const struct option_row *options_rows(unsigned *ret_count)
@@ -155,8 +174,8 @@ static void warn_unknown(const char *key, const char *where, struct buf *message
     buf_put_u8(messages, '\n');
 }
 
-static enum pst_status refuse(const char *key, const char *value, const char *where, const struct option_row *row,
-                              struct buf *messages)
+static enum pst_status refuse(const char *key, const char *value, const char *where,
+                              const struct option_row *row, struct buf *messages)
 {
     buf_printf(messages, "error: %s: %s=%s: expected ", where, key, value);
     if (row->type == OPTION_TYPE_BOOL)
@@ -199,8 +218,8 @@ static enum pst_status set_row(struct broker_options *options, const struct opti
     return PST_OK;
 }
 
-enum pst_status options_set(struct broker_options *options, const char *key, const char *value, const char *where,
-                            struct buf *messages)
+enum pst_status options_set(struct broker_options *options, const char *key, const char *value,
+                            const char *where, struct buf *messages)
 {
     const struct option_row *row = options_find(key);
 
@@ -289,8 +308,8 @@ void options_write_sample(struct buf *out)
     for (size_t i = 0; i < ROW_COUNT; i++) {
         buf_printf(out, "\n# %s", rows[i].text);
         if (rows[i].type == OPTION_TYPE_INT)
-            buf_printf(out, "\n# %s%s%" PRId64 " to %" PRId64, rows[i].unit, rows[i].unit[0] != '\0' ? ", " : "",
-                       rows[i].min, rows[i].max);
+            buf_printf(out, "\n# %s%s%" PRId64 " to %" PRId64, rows[i].unit,
+                       rows[i].unit[0] != '\0' ? ", " : "", rows[i].min, rows[i].max);
         if ((rows[i].flags & RELOADABLE) != 0)
             buf_append_text(out, "\n# reloadable");
         buf_printf(out, "\n#%s=", rows[i].key);

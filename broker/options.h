@@ -1,7 +1,7 @@
 /* The daemon's options: one row each in options.def, which also makes the sample file and the manual.
  *
- * Threads: filled before any thread starts; reloadable fields are changed by the control thread only and read by others
- * through what they are turned into (topic configurations). */
+ * Threads: filled before any thread starts; reloadable fields are changed by the control thread only and read
+ * by others through what they are turned into (topic configurations). */
 #ifndef PENSTOCK_BROKER_OPTIONS_H
 #define PENSTOCK_BROKER_OPTIONS_H
 
@@ -11,9 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define OPTION_FIELD_BOOL(name) bool name;
-#define OPTION_FIELD_INT(name)  int64_t name;
-#define OPTION_FIELD_STR(name)  char *name;
+#define OPTION_FIELD_BOOL(name)                                        bool name;
+#define OPTION_FIELD_INT(name)                                         int64_t name;
+#define OPTION_FIELD_STR(name)                                         char *name;
 
 #define OPTION(field, key, type, initial, min, max, flags, unit, text) OPTION_FIELD_##type(field)
 struct broker_options {
@@ -35,7 +35,7 @@ enum option_flags {
 struct option_row {
     const char *key;
     enum option_type type;
-    int64_t initial; /* BOOL, INT */
+    int64_t initial;          /* BOOL, INT */
     const char *initial_text; /* STR */
     int64_t min;
     int64_t max;
@@ -50,12 +50,15 @@ const struct option_row *options_rows(unsigned *ret_count);
 MUST_CHECK enum pst_status options_init(struct broker_options *options); /* all defaults; PST_NOMEM */
 void options_free(struct broker_options *options);
 
-/* Sets one option.  `where` ("file:12" or "--set") begins the messages.  PST_INVALID: the value, with the reason appended
- * to `messages`; an unknown key is PST_OK with a warning there, naming the nearest known one. */
+/* Sets one option.  `where` ("file:12" or "--set") begins the messages.  PST_INVALID: the value, with the
+ * reason appended to `messages`; an unknown key is PST_OK with a warning there, naming the nearest known one.
+ */
 MUST_CHECK enum pst_status options_set(struct broker_options *options, const char *key, const char *value,
                                        const char *where, struct buf *messages);
-/* Reads a properties file.  PST_NOT_FOUND, PST_DENIED, PST_IO; PST_INVALID as options_set (all bad lines are reported). */
-MUST_CHECK enum pst_status options_load(struct broker_options *options, const char *path, struct buf *messages);
+/* Reads a properties file.  PST_NOT_FOUND, PST_DENIED, PST_IO; PST_INVALID as options_set (all bad lines are
+ * reported). */
+MUST_CHECK enum pst_status options_load(struct broker_options *options, const char *path,
+                                        struct buf *messages);
 
 /* The value as text ("true", "42", "…"). */
 void options_format(const struct broker_options *options, const struct option_row *row, struct buf *out);

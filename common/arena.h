@@ -1,8 +1,8 @@
 /* Memory that lives and dies together: one arena per request, with a budget.
  *
  * Thread: its owner only.  Nothing taken from an arena is freed by hand; foreign references (a segment, an
- * image) hang on it as cleanups, run in reverse order when it is cleared.  Over budget means the peer asked for
- * too much: the caller answers with a protocol error. */
+ * image) hang on it as cleanups, run in reverse order when it is cleared.  Over budget means the peer asked
+ * for too much: the caller answers with a protocol error. */
 #ifndef PENSTOCK_COMMON_ARENA_H
 #define PENSTOCK_COMMON_ARENA_H
 

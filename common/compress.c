@@ -16,8 +16,8 @@ static const char *const codec_names[COMPRESS_CODEC_COUNT] = {"none", "gzip", "s
 
 /* snappy-java's stream: this head, then blocks of int32 length and raw snappy data. */
 static const uint8_t snappy_magic[8] = {0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0};
-#define SNAPPY_HEAD_BYTES   16u
-#define SNAPPY_BLOCK_BYTES  32768u /* snappy-java's default block */
+#define SNAPPY_HEAD_BYTES      16u
+#define SNAPPY_BLOCK_BYTES     32768u /* snappy-java's default block */
 /* A raw snappy block is inflated in one piece, so what it may claim has a bound. */
 #define SNAPPY_BLOCK_BYTES_MAX (64u * 1024 * 1024)
 
@@ -297,7 +297,8 @@ static enum pst_status next_snappy_block(struct decompressor *d)
         d->at += 4;
     }
     if (snappy_uncompressed_length((const char *)d->at, packed, &length) != SNAPPY_OK ||
-        length > SNAPPY_BLOCK_BYTES_MAX || length / 64 > packed) /* a snappy copy makes at most 64 bytes of 2 */
+        length > SNAPPY_BLOCK_BYTES_MAX ||
+        length / 64 > packed) /* a snappy copy makes at most 64 bytes of 2 */
         return PST_CORRUPT;
     block = realloc(d->block, length + 1);
     if (block == NULL)

@@ -1,7 +1,7 @@
 /* The codec table: what Kafka's attributes call 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
  *
- * Thread: a decompressor belongs to its user; the functions keep no state of their own.  All input is hostile: output
- * is bounded by the caller, never by what the input claims. */
+ * Thread: a decompressor belongs to its user; the functions keep no state of their own.  All input is
+ * hostile: output is bounded by the caller, never by what the input claims. */
 #ifndef PENSTOCK_COMMON_COMPRESS_H
 #define PENSTOCK_COMMON_COMPRESS_H
 
@@ -12,8 +12,9 @@
 enum compress_codec {
     COMPRESS_NONE = 0,
     COMPRESS_GZIP = 1,
-    COMPRESS_SNAPPY = 2, /* written in the framing of snappy-java ("\x82SNAPPY\0"), read with and without it */
-    COMPRESS_LZ4 = 3,    /* LZ4 frame format */
+    COMPRESS_SNAPPY =
+        2,            /* written in the framing of snappy-java ("\x82SNAPPY\0"), read with and without it */
+    COMPRESS_LZ4 = 3, /* LZ4 frame format */
     COMPRESS_ZSTD = 4,
     COMPRESS_CODEC_COUNT
 };
@@ -37,8 +38,10 @@ struct decompressor;
 
 MUST_CHECK enum pst_status decompressor_open(enum compress_codec codec, struct str input,
                                              struct decompressor **ret);
-/* Up to room bytes; *ret_length 0 with PST_OK never happens.  PST_EOF at the end of a whole stream; PST_CORRUPT. */
-MUST_CHECK enum pst_status decompressor_read(struct decompressor *d, void *to, size_t room, size_t *ret_length);
+/* Up to room bytes; *ret_length 0 with PST_OK never happens.  PST_EOF at the end of a whole stream;
+ * PST_CORRUPT. */
+MUST_CHECK enum pst_status decompressor_read(struct decompressor *d, void *to, size_t room,
+                                             size_t *ret_length);
 void decompressor_close(struct decompressor *d);
 
 #endif

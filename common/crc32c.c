@@ -14,8 +14,8 @@
 
 static uint32_t tables[8][256];
 
-/* Three streams hide the latency of the crc32 instruction; their results are joined by multiplying with the power of x
- * that stands for the bytes behind, done by table: LANE_BYTES zero bytes appended to a CRC. */
+/* Three streams hide the latency of the crc32 instruction; their results are joined by multiplying with the
+ * power of x that stands for the bytes behind, done by table: LANE_BYTES zero bytes appended to a CRC. */
 #define LANE_BYTES 1024u
 
 static uint32_t lane_shift[4][256];
@@ -56,7 +56,8 @@ static uint32_t shift_lane(uint32_t crc)
            lane_shift[3][crc >> 24];
 }
 
-__attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t start, const void *bytes, size_t length)
+__attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t start, const void *bytes,
+                                                               size_t length)
 {
     const uint8_t *at = bytes;
     uint64_t crc = (uint32_t)~start;

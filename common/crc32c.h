@@ -1,4 +1,5 @@
-/* CRC-32C (Castagnoli, reflected 0x82F63B78), as record batches, producer snapshots and the metadata log use it.
+/* CRC-32C (Castagnoli, reflected 0x82F63B78), as record batches, producer snapshots and the metadata log use
+ * it.
  *
  * The fastest implementation this CPU has is chosen once; any thread. */
 #ifndef PENSTOCK_COMMON_CRC32C_H

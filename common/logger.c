@@ -66,7 +66,8 @@ static size_t append_safe(char *line, size_t at, const char *text)
     return at;
 }
 
-void logger_event(struct logger_site *site, enum logger_level level, const char *event, const char *format, ...)
+void logger_event(struct logger_site *site, enum logger_level level, const char *event, const char *format,
+                  ...)
 {
     char line[LINE_BYTES_MAX];
     char text[LINE_BYTES_MAX];
@@ -82,8 +83,8 @@ void logger_event(struct logger_site *site, enum logger_level level, const char 
         return;
     gmtime_r(&now.tv_sec, &parts);
     at = strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%S", &parts);
-    at += (size_t)snprintf(line + at, sizeof line - at, ".%03ldZ %s %s ", now.tv_nsec / 1000000, level_names[level],
-                           event);
+    at += (size_t)snprintf(line + at, sizeof line - at, ".%03ldZ %s %s ", now.tv_nsec / 1000000,
+                           level_names[level], event);
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);

@@ -2,8 +2,9 @@
  *
  *   2026-11-24T12:00:00.123Z WARN  conn.garbage peer=127.0.0.1:4711 reason="frame too large"
  *
- * Any thread.  The level is tested before anything is formatted; each call site is limited to a few lines a second and
- * says how many it kept to itself.  Control characters in values are shown as \xNN, so a line stays a line. */
+ * Any thread.  The level is tested before anything is formatted; each call site is limited to a few lines a
+ * second and says how many it kept to itself.  Control characters in values are shown as \xNN, so a line
+ * stays a line. */
 #ifndef PENSTOCK_COMMON_LOGGER_H
 #define PENSTOCK_COMMON_LOGGER_H
 
@@ -33,11 +34,11 @@ extern _Atomic int logger_level; /* enum logger_level; LOGGER_INFO at start */
 
 void logger_set_level(enum logger_level level);
 bool logger_parse_level(const char *name, enum logger_level *ret); /* error, warn, info, debug */
-void logger_set_fd(int fd); /* 2 at start */
+void logger_set_fd(int fd);                                        /* 2 at start */
 
 /* The format gives "key=value key=\"value with blanks\"". */
-void logger_event(struct logger_site *site, enum logger_level level, const char *event, const char *format, ...)
-    PRINTF_LIKE(4, 5);
+void logger_event(struct logger_site *site, enum logger_level level, const char *event, const char *format,
+                  ...) PRINTF_LIKE(4, 5);
 
 #define LOG_EVENT(level, event, ...)                                                                         \
     do {                                                                                                     \

@@ -1,7 +1,7 @@
 /* Messages to a thread: many senders, one receiver that is woken through an eventfd.
  *
- * A mail is a struct its sender embeds; deliver(mail) runs on the receiving thread, in the order of posting of each
- * sender, and owns the mail from then on.  The wake-up write happens only when the box was empty. */
+ * A mail is a struct its sender embeds; deliver(mail) runs on the receiving thread, in the order of posting
+ * of each sender, and owns the mail from then on.  The wake-up write happens only when the box was empty. */
 #ifndef PENSTOCK_COMMON_MAILBOX_H
 #define PENSTOCK_COMMON_MAILBOX_H
 

@@ -137,7 +137,8 @@ static void read_value(struct cursor *c, char *to)
 }
 
 enum pst_status properties_each(struct str text,
-                                enum pst_status (*fn)(void *arg, const char *key, const char *value, unsigned line),
+                                enum pst_status (*fn)(void *arg, const char *key, const char *value,
+                                                      unsigned line),
                                 void *arg)
 {
     struct cursor c = {text.at, text.at + text.length, 1};

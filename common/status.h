@@ -4,7 +4,7 @@
 #ifndef PENSTOCK_COMMON_STATUS_H
 #define PENSTOCK_COMMON_STATUS_H
 
-#define MUST_CHECK __attribute__((warn_unused_result))
+#define MUST_CHECK             __attribute__((warn_unused_result))
 #define PRINTF_LIKE(at, first) __attribute__((format(printf, at, first)))
 
 /* X(name, text, when) */

@@ -1,4 +1,5 @@
-/* 128-bit identifiers as Kafka has them: 16 bytes on the wire, 22 characters of unpadded URL-safe base64 in text. */
+/* 128-bit identifiers as Kafka has them: 16 bytes on the wire, 22 characters of unpadded URL-safe base64 in
+ * text. */
 #ifndef PENSTOCK_COMMON_UUID_H
 #define PENSTOCK_COMMON_UUID_H
 

@@ -1,4 +1,5 @@
-/* The list of Kafka's APIs: keys, names, schemas, header versions.  What the broker serves is broker/api/dispatch.c. */
+/* The list of Kafka's APIs: keys, names, schemas, header versions.  What the broker serves is
+ * broker/api/dispatch.c. */
 #ifndef PENSTOCK_PROTOCOL_API_H
 #define PENSTOCK_PROTOCOL_API_H
 

@@ -5,7 +5,6 @@
 #include <math.h>
 #include <stdio.h>
 
-
 #define NULL_COUNT (-1)
 
 static bool in(const struct message_versions *versions, int16_t version)
@@ -41,12 +40,18 @@ static int32_t *count_member(const struct message_field *field, const void *mess
 static size_t element_bytes(const struct message_field *field)
 {
     static const uint8_t sizes[] = {
-        [MESSAGE_BOOL] = sizeof(bool),          [MESSAGE_INT8] = 1,
-        [MESSAGE_INT16] = 2,                    [MESSAGE_UINT16] = 2,
-        [MESSAGE_INT32] = 4,                    [MESSAGE_UINT32] = 4,
-        [MESSAGE_INT64] = 8,                    [MESSAGE_FLOAT64] = 8,
-        [MESSAGE_UUID] = 16,                    [MESSAGE_STRING] = sizeof(struct str),
-        [MESSAGE_BYTES] = sizeof(struct str),   [MESSAGE_RECORDS] = sizeof(struct wire_records),
+        [MESSAGE_BOOL] = sizeof(bool),
+        [MESSAGE_INT8] = 1,
+        [MESSAGE_INT16] = 2,
+        [MESSAGE_UINT16] = 2,
+        [MESSAGE_INT32] = 4,
+        [MESSAGE_UINT32] = 4,
+        [MESSAGE_INT64] = 8,
+        [MESSAGE_FLOAT64] = 8,
+        [MESSAGE_UUID] = 16,
+        [MESSAGE_STRING] = sizeof(struct str),
+        [MESSAGE_BYTES] = sizeof(struct str),
+        [MESSAGE_RECORDS] = sizeof(struct wire_records),
         [MESSAGE_STRUCT] = 0,
     };
 
@@ -152,7 +157,8 @@ static bool is_default(const struct message_field *field, const void *message)
     case MESSAGE_BYTES:
         return field->default_null ? text->at == NULL : text->at != NULL && text->length == 0;
     case MESSAGE_RECORDS:
-        return ((const struct wire_records *)at)->at == NULL && ((const struct wire_records *)at)->external == NULL;
+        return ((const struct wire_records *)at)->at == NULL &&
+               ((const struct wire_records *)at)->external == NULL;
     case MESSAGE_STRUCT:
         if (is_pointer_struct(field))
             return *(void *const *)at == NULL;
@@ -340,7 +346,8 @@ static void decode_field(struct decoding *d, const struct message_field *field, 
         decode_value(d, field, member(field, message));
 }
 
-static const struct message_field *find_tag(const struct message_schema *schema, uint32_t tag, int16_t version)
+static const struct message_field *find_tag(const struct message_schema *schema, uint32_t tag,
+                                            int16_t version)
 {
     for (unsigned i = 0; i < schema->tag_count; i++) {
         const struct message_field *field = &schema->fields[schema->tags[i]];
@@ -402,8 +409,8 @@ static void decode_struct(struct decoding *d, const struct message_schema *schem
         decode_tags(d, schema, message);
 }
 
-enum pst_status message_decode(const struct message_schema *schema, int16_t version, struct wire_reader *reader,
-                               struct arena *arena, void *message)
+enum pst_status message_decode(const struct message_schema *schema, int16_t version,
+                               struct wire_reader *reader, struct arena *arena, void *message)
 {
     struct decoding d = {.reader = reader,
                          .arena = arena,
@@ -467,7 +474,8 @@ static void put_view(struct encoding *e, const struct message_field *field, cons
     buf_append(e->out, view->at, view->length);
 }
 
-static void put_records(struct encoding *e, const struct message_field *field, const struct wire_records *records)
+static void put_records(struct encoding *e, const struct message_field *field,
+                        const struct wire_records *records)
 {
     if (records->external != NULL) {
         put_length(e, field, (int64_t)records->length, true);
@@ -616,8 +624,9 @@ static void encode_struct(struct encoding *e, const struct message_schema *schem
         encode_tags(e, schema, message);
 }
 
-enum pst_status message_encode_external(const struct message_schema *schema, int16_t version, const void *message,
-                                        struct buf *out, message_external_fn hook, void *hook_arg)
+enum pst_status message_encode_external(const struct message_schema *schema, int16_t version,
+                                        const void *message, struct buf *out, message_external_fn hook,
+                                        void *hook_arg)
 {
     struct encoding e = {.out = out,
                          .status = PST_OK,
@@ -680,7 +689,8 @@ static void json_base64(struct buf *out, struct str bytes)
 
     buf_put_u8(out, '"');
     for (; left > 0; at += 3) {
-        uint32_t group = (uint32_t)at[0] << 16 | (left > 1 ? (uint32_t)at[1] << 8 : 0) | (left > 2 ? at[2] : 0);
+        uint32_t group =
+            (uint32_t)at[0] << 16 | (left > 1 ? (uint32_t)at[1] << 8 : 0) | (left > 2 ? at[2] : 0);
 
         buf_put_u8(out, (uint8_t)alphabet[group >> 18]);
         buf_put_u8(out, (uint8_t)alphabet[group >> 12 & 0x3f]);
@@ -691,7 +701,8 @@ static void json_base64(struct buf *out, struct str bytes)
     buf_put_u8(out, '"');
 }
 
-static void json_struct(struct buf *out, const struct message_schema *schema, int16_t version, const void *message);
+static void json_struct(struct buf *out, const struct message_schema *schema, int16_t version,
+                        const void *message);
 
 static void json_float(struct buf *out, double value)
 {
@@ -754,7 +765,8 @@ static void json_value(struct buf *out, const struct message_field *field, int16
     }
 }
 
-static void json_field(struct buf *out, const struct message_field *field, int16_t version, const void *message)
+static void json_field(struct buf *out, const struct message_field *field, int16_t version,
+                       const void *message)
 {
     const void *at = member(field, message);
 
@@ -783,7 +795,8 @@ static void json_field(struct buf *out, const struct message_field *field, int16
     }
 }
 
-static void json_struct(struct buf *out, const struct message_schema *schema, int16_t version, const void *message)
+static void json_struct(struct buf *out, const struct message_schema *schema, int16_t version,
+                        const void *message)
 {
     bool first = true;
 
@@ -800,7 +813,8 @@ static void json_struct(struct buf *out, const struct message_schema *schema, in
     buf_put_u8(out, '}');
 }
 
-void message_format_json(const struct message_schema *schema, int16_t version, const void *message, struct buf *out)
+void message_format_json(const struct message_schema *schema, int16_t version, const void *message,
+                         struct buf *out)
 {
     json_struct(out, schema, version, message);
 }

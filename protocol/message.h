@@ -4,14 +4,14 @@
  *   struct x                         fields in snake_case, all versions together; nested struct types are
  *                                    struct x_<snake case of the type's name>
  *   extern const struct message_schema x_schema;
- * C types: int8..int64 -> intN_t, uint16/uint32 -> uintN_t, float64 -> double, bool -> bool, uuid -> struct uuid,
- * string and bytes -> struct str (null: at == NULL), records -> struct wire_records,
- * array of T -> `T *name; int32_t name_count;` (null: count -1), nullable struct -> pointer, other struct -> value.
- * Tagged fields are ordinary members; absent ones have their default.
+ * C types: int8..int64 -> intN_t, uint16/uint32 -> uintN_t, float64 -> double, bool -> bool, uuid -> struct
+ * uuid, string and bytes -> struct str (null: at == NULL), records -> struct wire_records, array of T -> `T
+ * *name; int32_t name_count;` (null: count -1), nullable struct -> pointer, other struct -> value. Tagged
+ * fields are ordinary members; absent ones have their default.
  *
- * Decoding is strict: bounds by subtraction, null only where the schema allows it, array counts checked against the
- * bytes left before memory is taken, tags ascending, tag sizes exact; what is decoded are views into the input.
- * Thread: none of its own; tables are constant. */
+ * Decoding is strict: bounds by subtraction, null only where the schema allows it, array counts checked
+ * against the bytes left before memory is taken, tags ascending, tag sizes exact; what is decoded are views
+ * into the input. Thread: none of its own; tables are constant. */
 #ifndef PENSTOCK_PROTOCOL_MESSAGE_H
 #define PENSTOCK_PROTOCOL_MESSAGE_H
 
@@ -24,8 +24,8 @@
 
 struct message_schema; /* protocol/message_schema.h, for msgc's output and the engine only */
 
-/* A records field: batches in memory, or `length` bytes that somebody else sends (external != NULL): then only the
- * length prefix is encoded and the place is reported to the encoder's hook. */
+/* A records field: batches in memory, or `length` bytes that somebody else sends (external != NULL): then
+ * only the length prefix is encoded and the place is reported to the encoder's hook. */
 struct wire_records {
     const uint8_t *at; /* NULL with external == NULL: null */
     size_t length;
@@ -44,9 +44,10 @@ MUST_CHECK enum pst_status message_decode(const struct message_schema *schema, i
 /* Called for each external records field: the bytes belong at `position` of the buffer (its length then). */
 typedef void (*message_external_fn)(void *arg, size_t position, const struct wire_records *records);
 
-/* Appends the message to `out`.  PST_UNSUPPORTED: version outside the schema's, or a field set to something else than
- * its default that this version cannot carry (fields marked ignorable are dropped silently); PST_INVALID: null where
- * it may not be, or a string too long; PST_FULL/PST_NOMEM: from the buffer.  On failure out->length is unspecified. */
+/* Appends the message to `out`.  PST_UNSUPPORTED: version outside the schema's, or a field set to something
+ * else than its default that this version cannot carry (fields marked ignorable are dropped silently);
+ * PST_INVALID: null where it may not be, or a string too long; PST_FULL/PST_NOMEM: from the buffer.  On
+ * failure out->length is unspecified. */
 MUST_CHECK enum pst_status message_encode(const struct message_schema *schema, int16_t version,
                                           const void *message, struct buf *out);
 MUST_CHECK enum pst_status message_encode_external(const struct message_schema *schema, int16_t version,

@@ -45,8 +45,8 @@ struct message_field {
 
 struct message_schema {
     const char *name;
-    uint32_t size_bytes;        /* of the C struct */
-    uint32_t wire_bytes_min;    /* no version has a shorter form, at least 1 */
+    uint32_t size_bytes;     /* of the C struct */
+    uint32_t wire_bytes_min; /* no version has a shorter form, at least 1 */
     struct message_versions versions;
     int16_t flexible_from; /* INT16_MAX: never */
     uint16_t field_count;

@@ -40,7 +40,7 @@ struct field {
 
 struct type {
     int line;
-    char name[NAME_MAX_LENGTH];   /* Kafka's */
+    char name[NAME_MAX_LENGTH];       /* Kafka's */
     char c_name[NAME_MAX_LENGTH * 2]; /* produce_request_topic_produce_data */
     struct versions versions;
     struct field fields[FIELDS_MAX];
@@ -102,7 +102,8 @@ static bool next_line(void)
         if (comment != NULL)
             *comment = '\0';
         word_count = 0;
-        for (char *w = strtok_r(line_text, " \t\r\n", &save); w != NULL; w = strtok_r(NULL, " \t\r\n", &save)) {
+        for (char *w = strtok_r(line_text, " \t\r\n", &save); w != NULL;
+             w = strtok_r(NULL, " \t\r\n", &save)) {
             if (word_count == WORDS_MAX)
                 fail(line_number, "more than %d words", WORDS_MAX);
             words[word_count++] = w;
@@ -187,11 +188,11 @@ static void member_name(char *to, const struct field *field)
     }
 }
 
-static const char *const primitive_names[] = {"bool",   "int8",    "int16", "uint16", "int32", "uint32",
-                                              "int64",  "float64", "uuid",  "string", "bytes", "records"};
-static const char *const primitive_c[] = {"bool ",    "int8_t ", "int16_t ",     "uint16_t ",   "int32_t ",   "uint32_t ",
-                                          "int64_t ", "double ", "struct uuid ", "struct str ", "struct str ",
-                                          "struct wire_records "};
+static const char *const primitive_names[] = {"bool",  "int8",    "int16", "uint16", "int32", "uint32",
+                                              "int64", "float64", "uuid",  "string", "bytes", "records"};
+static const char *const primitive_c[] = {
+    "bool ",    "int8_t ", "int16_t ",     "uint16_t ",   "int32_t ",    "uint32_t ",
+    "int64_t ", "double ", "struct uuid ", "struct str ", "struct str ", "struct wire_records "};
 static const char *const primitive_enum[] = {"BOOL",  "INT8",    "INT16", "UINT16", "INT32", "UINT32",
                                              "INT64", "FLOAT64", "UUID",  "STRING", "BYTES", "RECORDS"};
 static const int primitive_bytes_min[] = {1, 1, 2, 2, 4, 4, 8, 8, 16, 1, 1, 1};
@@ -244,7 +245,8 @@ static void parse_attributes(struct field *field, int from, int to)
         } else if (strcmp(words[i], "null") == 0 && i + 1 < to) {
             field->null_versions = parse_versions(words[++i]);
         } else if (strcmp(words[i], "default") == 0 && i + 1 < to) {
-            copy_name(field->default_text, words[i + 1][0] == '-' ? words[i + 1] + 1 : words[i + 1], "default");
+            copy_name(field->default_text, words[i + 1][0] == '-' ? words[i + 1] + 1 : words[i + 1],
+                      "default");
             snprintf(field->default_text, sizeof field->default_text, "%s", words[++i]);
         } else if (strcmp(words[i], "tag") == 0 && i + 2 < to) {
             field->tag = parse_number(words[++i], "tag");
@@ -414,14 +416,14 @@ static void write_member(FILE *out, const struct message *message, const struct 
 
 static void write_header(FILE *out, const struct message *messages, const char *guard)
 {
-    fprintf(out, "/* Made by msgc from %s; do not edit. */\n#ifndef %s\n#define %s\n\n", base_name(input_path),
-            guard, guard);
+    fprintf(out, "/* Made by msgc from %s; do not edit. */\n#ifndef %s\n#define %s\n\n",
+            base_name(input_path), guard, guard);
     fprintf(out, "#include \"protocol/message.h\"\n\n");
     for (const struct message *message = messages; message != NULL; message = message->next) {
         for (const struct type *type = message->types; type != NULL; type = type->next) {
             if (type->next == NULL)
-                fprintf(out, "/* %s, %s, key %d, versions %d-%d */\n", message->name, message->kind, message->key,
-                        message->versions.low, message->versions.high);
+                fprintf(out, "/* %s, %s, key %d, versions %d-%d */\n", message->name, message->kind,
+                        message->key, message->versions.low, message->versions.high);
             fprintf(out, "struct %s {\n", type->c_name);
             for (int i = 0; i < type->field_count; i++)
                 write_member(out, message, &type->fields[i]);
@@ -477,7 +479,8 @@ static void write_default(FILE *out, const struct field *field)
         fprintf(out, ", .default_value = INT64_C(%s)", text);
 }
 
-static void write_field(FILE *out, const struct message *message, const struct type *type, const struct field *field)
+static void write_field(FILE *out, const struct message *message, const struct type *type,
+                        const struct field *field)
 {
     int primitive = primitive_index(field->type);
     char member[NAME_MAX_LENGTH * 2];
@@ -618,19 +621,23 @@ static int write_list(const char *path, char **inputs, int count)
     fprintf(out, "/* Made by msgc from all schemas; do not edit. */\n#include \"protocol/schemas.h\"\n\n");
     fprintf(out, "#define ALL_SCHEMAS(X)");
     for (int i = 0; i < count; i++) {
-        for (const struct message *message = parse_file(inputs[i]); message != NULL; message = message->next) {
+        for (const struct message *message = parse_file(inputs[i]); message != NULL;
+             message = message->next) {
             char c_name[NAME_MAX_LENGTH * 2];
 
             snake_case(c_name, message->name);
-            fprintf(out, " \\\n    X(%s, %s, \"%s\", %d)", message->name, c_name, message->kind, message->key);
+            fprintf(out, " \\\n    X(%s, %s, \"%s\", %d)", message->name, c_name, message->kind,
+                    message->key);
         }
     }
-    fprintf(out, "\n\n#define DECLARE(name, c_name, kind, key) extern const struct message_schema c_name##_schema;\n"
-                 "ALL_SCHEMAS(DECLARE)\n\n"
-                 "#define ROW(name, c_name, kind, key) {#name, kind, key, &c_name##_schema},\n"
-                 "static const struct schema_row rows[] = {ALL_SCHEMAS(ROW)};\n\n"
-                 "const struct schema_row *schemas_all(size_t *ret_count)\n{\n"
-                 "    *ret_count = sizeof rows / sizeof rows[0];\n    return rows;\n}\n");
+    fprintf(
+        out,
+        "\n\n#define DECLARE(name, c_name, kind, key) extern const struct message_schema c_name##_schema;\n"
+        "ALL_SCHEMAS(DECLARE)\n\n"
+        "#define ROW(name, c_name, kind, key) {#name, kind, key, &c_name##_schema},\n"
+        "static const struct schema_row rows[] = {ALL_SCHEMAS(ROW)};\n\n"
+        "const struct schema_row *schemas_all(size_t *ret_count)\n{\n"
+        "    *ret_count = sizeof rows / sizeof rows[0];\n    return rows;\n}\n");
     close_output(out, path);
     return 0;
 }

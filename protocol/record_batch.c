@@ -94,7 +94,8 @@ void record_batch_set_max_timestamp(void *bytes, size_t size_bytes, int64_t max_
     const struct record_batch_header *header = bytes;
 
     set_time(bytes, size_bytes,
-             (uint16_t)(load_be16(header->attributes.bytes) & ~RECORD_BATCH_LOG_APPEND_TIME), max_timestamp_ms);
+             (uint16_t)(load_be16(header->attributes.bytes) & ~RECORD_BATCH_LOG_APPEND_TIME),
+             max_timestamp_ms);
 }
 
 /* ---- reading records, from memory or piece by piece ---- */
@@ -209,8 +210,8 @@ static void source_close(struct record_source *source)
     free(source->window);
 }
 
-static enum pst_status source_open(const void *bytes, const struct record_batch_info *info, size_t inflated_max,
-                                   struct record_source *source)
+static enum pst_status source_open(const void *bytes, const struct record_batch_info *info,
+                                   size_t inflated_max, struct record_source *source)
 {
     struct str body = str_of_bytes((const uint8_t *)bytes + RECORD_BATCH_HEADER_BYTES,
                                    info->size_bytes - RECORD_BATCH_HEADER_BYTES);
@@ -264,7 +265,8 @@ static void skip_part(struct record_source *source, int32_t size, int64_t *left)
 
 static void skip_headers(struct record_source *source, int64_t *left)
 {
-    int32_t count = read_size(source, 0, left); /* a header takes two bytes at least: bounded by what is left */
+    int32_t count =
+        read_size(source, 0, left); /* a header takes two bytes at least: bounded by what is left */
 
     while (count-- > 0 && source->status == PST_OK) {
         skip_part(source, read_size(source, 0, left), left);
@@ -272,7 +274,8 @@ static void skip_headers(struct record_source *source, int64_t *left)
     }
 }
 
-/* Reads past one record, checking its own lengths.  Over-long varints are taken as Kafka takes them: by value. */
+/* Reads past one record, checking its own lengths.  Over-long varints are taken as Kafka takes them: by
+ * value. */
 static void read_outline(struct record_source *source, struct record_outline *ret)
 {
     int64_t left = source_varint(source, VARINT32_BYTES_MAX);
@@ -303,8 +306,8 @@ static int64_t timestamp_of(const struct record_batch_info *info, int64_t delta)
     return (int64_t)((uint64_t)info->base_timestamp_ms + (uint64_t)delta);
 }
 
-static void survey_record(struct record_batch_survey *survey, const struct record_outline *outline, int32_t index,
-                          int64_t timestamp_ms, int64_t time_min_ms, int64_t time_max_ms)
+static void survey_record(struct record_batch_survey *survey, const struct record_outline *outline,
+                          int32_t index, int64_t timestamp_ms, int64_t time_min_ms, int64_t time_max_ms)
 {
     if (!outline->has_key && survey->first_null_key < 0)
         survey->first_null_key = index;
@@ -319,11 +322,13 @@ static void survey_record(struct record_batch_survey *survey, const struct recor
         survey->first_time_outside = index;
 }
 
-enum pst_status record_batch_survey(const void *bytes, size_t size_bytes, size_t inflated_max, int64_t time_min_ms,
-                                    int64_t time_max_ms, struct record_batch_survey *ret)
+enum pst_status record_batch_survey(const void *bytes, size_t size_bytes, size_t inflated_max,
+                                    int64_t time_min_ms, int64_t time_max_ms, struct record_batch_survey *ret)
 {
-    struct record_batch_survey survey = {
-        .max_timestamp_ms = NO_TIMESTAMP, .min_timestamp_ms = NO_TIMESTAMP, .first_null_key = -1, .first_time_outside = -1};
+    struct record_batch_survey survey = {.max_timestamp_ms = NO_TIMESTAMP,
+                                         .min_timestamp_ms = NO_TIMESTAMP,
+                                         .first_null_key = -1,
+                                         .first_time_outside = -1};
     struct record_batch_info info;
     struct record_source source;
     enum pst_status status = record_batch_read_header(bytes, size_bytes, &info);
@@ -339,7 +344,8 @@ enum pst_status record_batch_survey(const void *bytes, size_t size_bytes, size_t
         read_outline(&source, &outline);
         if (source.status == PST_OK && outline.offset_delta != i)
             source_fail(&source, PST_CORRUPT);
-        survey_record(&survey, &outline, i, timestamp_of(&info, outline.timestamp_delta), time_min_ms, time_max_ms);
+        survey_record(&survey, &outline, i, timestamp_of(&info, outline.timestamp_delta), time_min_ms,
+                      time_max_ms);
     }
     if (source.status == PST_OK && !source_at_end(&source))
         source_fail(&source, PST_CORRUPT);
@@ -350,8 +356,8 @@ enum pst_status record_batch_survey(const void *bytes, size_t size_bytes, size_t
     return status;
 }
 
-enum pst_status record_batch_find_time(const void *bytes, size_t size_bytes, size_t inflated_max, int64_t target_ms,
-                                       int64_t *ret_offset, int64_t *ret_timestamp_ms)
+enum pst_status record_batch_find_time(const void *bytes, size_t size_bytes, size_t inflated_max,
+                                       int64_t target_ms, int64_t *ret_offset, int64_t *ret_timestamp_ms)
 {
     struct record_batch_info info;
     struct record_source source;
@@ -542,7 +548,8 @@ void record_batch_builder_free(struct record_batch_builder *builder)
     free(builder);
 }
 
-void record_batch_builder_reset(struct record_batch_builder *builder, const struct record_batch_settings *settings)
+void record_batch_builder_reset(struct record_batch_builder *builder,
+                                const struct record_batch_settings *settings)
 {
     builder->settings = *settings;
     buf_reset(&builder->batch);
@@ -557,11 +564,12 @@ static size_t part_size(struct str part)
     return part.at == NULL ? 1 : uvarint_size(zigzag_encode((int64_t)part.length)) + part.length;
 }
 
-static size_t record_body_size(int64_t timestamp_delta, int64_t offset_delta, struct str key, struct str value,
-                               const struct record_header *headers, int32_t header_count)
+static size_t record_body_size(int64_t timestamp_delta, int64_t offset_delta, struct str key,
+                               struct str value, const struct record_header *headers, int32_t header_count)
 {
-    size_t size = 1 + uvarint_size(zigzag_encode(timestamp_delta)) + uvarint_size(zigzag_encode(offset_delta)) +
-                  part_size(key) + part_size(value) + uvarint_size(zigzag_encode(header_count));
+    size_t size = 1 + uvarint_size(zigzag_encode(timestamp_delta)) +
+                  uvarint_size(zigzag_encode(offset_delta)) + part_size(key) + part_size(value) +
+                  uvarint_size(zigzag_encode(header_count));
 
     for (int32_t i = 0; i < header_count; i++)
         size += part_size(headers[i].key) + part_size(headers[i].value);
@@ -597,8 +605,8 @@ enum pst_status record_batch_builder_add_at(struct record_batch_builder *builder
     uint8_t *at;
 
     BUG_ON(offset <= builder->last_offset && builder->count > 0);
-    if (builder->count > 0 && (builder->settings.size_max < batch->length ||
-                               size > builder->settings.size_max - batch->length))
+    if (builder->count > 0 &&
+        (builder->settings.size_max < batch->length || size > builder->settings.size_max - batch->length))
         return PST_FULL;
     if (builder->count == INT32_MAX || offset_delta > INT32_MAX)
         return PST_FULL;
@@ -626,8 +634,9 @@ enum pst_status record_batch_builder_add_at(struct record_batch_builder *builder
     return PST_OK;
 }
 
-enum pst_status record_batch_builder_add(struct record_batch_builder *builder, int64_t timestamp_ms, struct str key,
-                                         struct str value, const struct record_header *headers, int32_t header_count)
+enum pst_status record_batch_builder_add(struct record_batch_builder *builder, int64_t timestamp_ms,
+                                         struct str key, struct str value,
+                                         const struct record_header *headers, int32_t header_count)
 {
     return record_batch_builder_add_at(builder, builder->last_offset + 1, timestamp_ms, key, value, headers,
                                        header_count);
@@ -684,10 +693,10 @@ enum pst_status record_batch_builder_finish(struct record_batch_builder *builder
         if (buf_reserve(&builder->packed, RECORD_BATCH_HEADER_BYTES) == NULL)
             return builder->packed.status;
         builder->packed.length = RECORD_BATCH_HEADER_BYTES;
-        status = compress_append(builder->settings.codec, builder->settings.compress_level,
-                                 str_of_bytes(batch->at + RECORD_BATCH_HEADER_BYTES,
-                                              batch->length - RECORD_BATCH_HEADER_BYTES),
-                                 &builder->packed);
+        status = compress_append(
+            builder->settings.codec, builder->settings.compress_level,
+            str_of_bytes(batch->at + RECORD_BATCH_HEADER_BYTES, batch->length - RECORD_BATCH_HEADER_BYTES),
+            &builder->packed);
         if (status != PST_OK)
             return status;
         batch = &builder->packed;

@@ -34,20 +34,21 @@ static_assert(sizeof(struct record_batch_header) == 61, "on-disk format");
 static_assert(offsetof(struct record_batch_header, crc) == 17, "on-disk format");
 static_assert(offsetof(struct record_batch_header, attributes) == 21, "on-disk format");
 
-#define RECORD_BATCH_HEADER_BYTES   61u
-#define RECORD_BATCH_LOG_OVERHEAD   12u /* base_offset and length: what stands in front of the counted bytes */
-#define RECORD_BATCH_CRC_FROM       21u
-#define RECORD_BATCH_MAGIC          2u
+#define RECORD_BATCH_HEADER_BYTES    61u
+#define RECORD_BATCH_LOG_OVERHEAD    12u /* base_offset and length: what stands in front of the counted bytes \
+                                          */
+#define RECORD_BATCH_CRC_FROM        21u
+#define RECORD_BATCH_MAGIC           2u
 
-#define RECORD_BATCH_CODEC_MASK       0x0007u
-#define RECORD_BATCH_LOG_APPEND_TIME  0x0008u
-#define RECORD_BATCH_TRANSACTIONAL    0x0010u
-#define RECORD_BATCH_CONTROL          0x0020u
-#define RECORD_BATCH_DELETE_HORIZON   0x0040u
+#define RECORD_BATCH_CODEC_MASK      0x0007u
+#define RECORD_BATCH_LOG_APPEND_TIME 0x0008u
+#define RECORD_BATCH_TRANSACTIONAL   0x0010u
+#define RECORD_BATCH_CONTROL         0x0020u
+#define RECORD_BATCH_DELETE_HORIZON  0x0040u
 
-#define NO_TIMESTAMP   (-1)
-#define NO_PRODUCER_ID (-1)
-#define NO_SEQUENCE    (-1)
+#define NO_TIMESTAMP                 (-1)
+#define NO_PRODUCER_ID               (-1)
+#define NO_SEQUENCE                  (-1)
 
 /* The header in host order. */
 struct record_batch_info {
@@ -105,30 +106,32 @@ struct record {
 
 struct record_walker;
 
-/* Prepares a walk over the batch (whole, header valid; the CRC is the caller's business).  Compressed batches are
- * inflated into memory of the walker, at most inflated_max bytes (PST_FULL beyond).  PST_CORRUPT: does not inflate. */
+/* Prepares a walk over the batch (whole, header valid; the CRC is the caller's business).  Compressed batches
+ * are inflated into memory of the walker, at most inflated_max bytes (PST_FULL beyond).  PST_CORRUPT: does
+ * not inflate. */
 MUST_CHECK enum pst_status record_walker_open(const void *bytes, size_t size_bytes, size_t inflated_max,
                                               struct record_walker **ret);
-/* PST_OK: *ret is the next record, views valid until close; PST_EOF: no more, and the batch ended exactly there;
- * PST_CORRUPT: malformed record, wrong count, or trailing bytes. */
+/* PST_OK: *ret is the next record, views valid until close; PST_EOF: no more, and the batch ended exactly
+ * there; PST_CORRUPT: malformed record, wrong count, or trailing bytes. */
 MUST_CHECK enum pst_status record_walker_next(struct record_walker *walker, struct record *ret);
 void record_walker_close(struct record_walker *walker);
 
-/* Steps through record->raw_headers: pass a copy of it; false at its end.  The walker has checked the bytes. */
+/* Steps through record->raw_headers: pass a copy of it; false at its end.  The walker has checked the bytes.
+ */
 bool record_header_next(struct str *raw_headers, struct record_header *ret);
 
-/* What LogValidator needs to know of the records, found in bounded memory: compressed batches are inflated piece by
- * piece and keys and values are skipped, never stored. */
+/* What LogValidator needs to know of the records, found in bounded memory: compressed batches are inflated
+ * piece by piece and keys and values are skipped, never stored. */
 struct record_batch_survey {
-    int64_t max_timestamp_ms;            /* NO_TIMESTAMP when no record has one */
+    int64_t max_timestamp_ms; /* NO_TIMESTAMP when no record has one */
     int64_t min_timestamp_ms;
     int64_t offset_of_max_timestamp_delta; /* offset delta of the first record with the largest timestamp */
-    int32_t first_null_key;              /* index of the first record without key, -1: none */
-    int32_t first_time_outside;          /* index of the first record outside [time_min, time_max], -1: none */
+    int32_t first_null_key;                /* index of the first record without key, -1: none */
+    int32_t first_time_outside; /* index of the first record outside [time_min, time_max], -1: none */
 };
 
-/* PST_OK, or PST_CORRUPT (malformed, wrong count, offset deltas not 0,1,2..., trailing bytes, does not inflate).
- * `inflated_max` bounds the inflated size (PST_FULL beyond). */
+/* PST_OK, or PST_CORRUPT (malformed, wrong count, offset deltas not 0,1,2..., trailing bytes, does not
+ * inflate). `inflated_max` bounds the inflated size (PST_FULL beyond). */
 MUST_CHECK enum pst_status record_batch_survey(const void *bytes, size_t size_bytes, size_t inflated_max,
                                                int64_t time_min_ms, int64_t time_max_ms,
                                                struct record_batch_survey *ret);
@@ -157,16 +160,19 @@ struct record_batch_settings {
 /* A builder is reused: reset starts the next batch and keeps the memory.  NULL when memory is out. */
 struct record_batch_builder *record_batch_builder_new(void);
 void record_batch_builder_free(struct record_batch_builder *builder);
-void record_batch_builder_reset(struct record_batch_builder *builder, const struct record_batch_settings *settings);
-/* Appends a record with the next offset.  PST_FULL: it does not fit size_max (nothing appended, except that a first
- * record is always taken). */
-MUST_CHECK enum pst_status record_batch_builder_add(struct record_batch_builder *builder, int64_t timestamp_ms,
-                                                    struct str key, struct str value,
-                                                    const struct record_header *headers, int32_t header_count);
+void record_batch_builder_reset(struct record_batch_builder *builder,
+                                const struct record_batch_settings *settings);
+/* Appends a record with the next offset.  PST_FULL: it does not fit size_max (nothing appended, except that a
+ * first record is always taken). */
+MUST_CHECK enum pst_status record_batch_builder_add(struct record_batch_builder *builder,
+                                                    int64_t timestamp_ms, struct str key, struct str value,
+                                                    const struct record_header *headers,
+                                                    int32_t header_count);
 /* The same with an explicit offset (compaction, recompression): offsets must rise. */
 MUST_CHECK enum pst_status record_batch_builder_add_at(struct record_batch_builder *builder, int64_t offset,
                                                        int64_t timestamp_ms, struct str key, struct str value,
-                                                       const struct record_header *headers, int32_t header_count);
+                                                       const struct record_header *headers,
+                                                       int32_t header_count);
 int32_t record_batch_builder_count(const struct record_batch_builder *builder);
 /* Bytes of the batch so far, uncompressed, header included. */
 size_t record_batch_builder_size(const struct record_batch_builder *builder);

@@ -1,7 +1,7 @@
 /* A sticky-failure reader over bytes somebody else made.
  *
- * After the first failure every read yields zeros or null and `status` keeps its first value, so a caller may read
- * many fields and look once. */
+ * After the first failure every read yields zeros or null and `status` keeps its first value, so a caller may
+ * read many fields and look once. */
 #ifndef PENSTOCK_PROTOCOL_WIRE_H
 #define PENSTOCK_PROTOCOL_WIRE_H
 

@@ -17,7 +17,8 @@ struct listener_addresses;
 
 struct api_env {
     const struct clock *clock;
-    struct workers *control; /* one thread: metadata intents and everything that follows from them, in order */
+    struct workers
+        *control; /* one thread: metadata intents and everything that follows from them, in order */
     struct workers *workers; /* blocking work of requests and logs */
     struct registry *registry;
     struct log_manager *logs;
@@ -26,7 +27,7 @@ struct api_env {
     struct fetch_sessions *fetch_sessions;
     struct producer_ids *producer_ids;
     const struct listener_addresses *advertised; /* by index of the listener */
-    struct api_loop **loops; /* per loop, by loop_index */
+    struct api_loop **loops;                     /* per loop, by loop_index */
     unsigned loop_count;
     int32_t node_id;
 };

@@ -12,7 +12,9 @@ const struct metadata_image *call_image(struct call *call);
 const struct metadata_endpoint *call_endpoint(const struct call *call, const struct metadata_broker *broker);
 
 /* No authorizer is configured: everybody may do everything the resource type knows (bit per AclOperation). */
-#define TOPIC_OPERATIONS_ALL   0x0df8 /* READ WRITE CREATE DELETE ALTER DESCRIBE DESCRIBE_CONFIGS ALTER_CONFIGS */
-#define CLUSTER_OPERATIONS_ALL 0x1fb0 /* CREATE ALTER DESCRIBE CLUSTER_ACTION DESCRIBE_/ALTER_CONFIGS IDEMPOTENT_WRITE */
+#define TOPIC_OPERATIONS_ALL                                                                                 \
+    0x0df8 /* READ WRITE CREATE DELETE ALTER DESCRIBE DESCRIBE_CONFIGS ALTER_CONFIGS */
+#define CLUSTER_OPERATIONS_ALL                                                                               \
+    0x1fb0 /* CREATE ALTER DESCRIBE CLUSTER_ACTION DESCRIBE_/ALTER_CONFIGS IDEMPOTENT_WRITE */
 
 #endif

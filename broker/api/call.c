@@ -9,10 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A request may make the broker hold this much decoded structure: the largest frame (100 MB) is mostly records, which
- * are never copied; a Fetch of 100,000 partitions decodes to about 10 MB. */
-#define CALL_ARENA_BYTES_MAX (64u * 1024 * 1024)
-/* Answers are bounded by what they describe (Metadata of all topics is the largest); file slices do not count. */
+/* A request may make the broker hold this much decoded structure: the largest frame (100 MB) is mostly
+ * records, which are never copied; a Fetch of 100,000 partitions decodes to about 10 MB. */
+#define CALL_ARENA_BYTES_MAX    (64u * 1024 * 1024)
+/* Answers are bounded by what they describe (Metadata of all topics is the largest); file slices do not
+ * count. */
 #define CALL_RESPONSE_BYTES_MAX (256u * 1024 * 1024)
 
 static void call_come_home(struct mail *mail);
@@ -72,8 +73,12 @@ struct call *call_new(struct session *session, const struct api_row *row)
             return NULL;
         }
     }
-    *call = (struct call){
-        .env = session->env, .session = session, .loop = loop, .arena = arena, .row = row, .listener = session->listener};
+    *call = (struct call){.env = session->env,
+                          .session = session,
+                          .loop = loop,
+                          .arena = arena,
+                          .row = row,
+                          .listener = session->listener};
     buf_init(&call->bytes, CALL_RESPONSE_BYTES_MAX);
     call->mail.deliver = call_come_home;
     snprintf(call->peer, sizeof call->peer, "%s", conn_peer(session->conn));
@@ -183,7 +188,8 @@ void call_respond(struct call *call, const void *response)
     call_return(call);
 }
 
-void call_respond_slices(struct call *call, const void *response, struct response_slice *slices, unsigned count)
+void call_respond_slices(struct call *call, const void *response, struct response_slice *slices,
+                         unsigned count)
 {
     call->slices = slices;
     call->slice_count = count;

@@ -1,11 +1,13 @@
 /* One request being served: from its frame to its response.
  *
- * Owner: the loop of its connection.  A handler row says where it runs: API_ON_LOOP (must not block), API_ON_CONTROL (the
- * one control thread: may block, sees metadata changes in order) or API_ON_WORKER (may block, any order).  While it runs
- * elsewhere it is the handler's alone; call_respond brings it home from any thread.
+ * Owner: the loop of its connection.  A handler row says where it runs: API_ON_LOOP (must not block),
+ * API_ON_CONTROL (the one control thread: may block, sees metadata changes in order) or API_ON_WORKER (may
+ * block, any order).  While it runs elsewhere it is the handler's alone; call_respond brings it home from any
+ * thread.
  *
- * Everything a call needs lives in its arena, until the response is handed to the connection.  For all rows but those
- * with API_IN_PLACE the frame is copied into the arena first, so views into the request live as long as the call. */
+ * Everything a call needs lives in its arena, until the response is handed to the connection.  For all rows
+ * but those with API_IN_PLACE the frame is copied into the arena first, so views into the request live as
+ * long as the call. */
 #ifndef PENSTOCK_BROKER_API_CALL_H
 #define PENSTOCK_BROKER_API_CALL_H
 
@@ -77,12 +79,14 @@ struct call {
     struct type name;                                                                                        \
     message_init(&type##_schema, &name)
 
-/* Encodes the response (a struct of the row's response schema) and sends it home.  Exactly once per call, any thread; the
- * call must not be touched afterwards.  An answer that cannot be encoded closes the connection with a log line. */
+/* Encodes the response (a struct of the row's response schema) and sends it home.  Exactly once per call, any
+ * thread; the call must not be touched afterwards.  An answer that cannot be encoded closes the connection
+ * with a log line. */
 void call_respond(struct call *call, const void *response);
-/* The same for answers with file slices: slices[i] belongs to the records field whose `external` is &slices[i].
- * Loop thread only. */
-void call_respond_slices(struct call *call, const void *response, struct response_slice *slices, unsigned count);
+/* The same for answers with file slices: slices[i] belongs to the records field whose `external` is
+ * &slices[i]. Loop thread only. */
+void call_respond_slices(struct call *call, const void *response, struct response_slice *slices,
+                         unsigned count);
 /* No answer, by protocol (acks=0).  Loop thread only. */
 void call_end_silently(struct call *call);
 /* The request cannot be answered: closes the connection. */
@@ -94,8 +98,8 @@ void call_on_worker(struct call *call, api_handler handler);
 /* Brings the call back: handler(call) runs on its loop. */
 void call_on_loop(struct call *call, api_handler handler);
 
-/* Loop thread: called instead of nothing when the connection goes while the call is parked on its loop; must let go of
- * everything (waiters, timers) and end with call_discard. */
+/* Loop thread: called instead of nothing when the connection goes while the call is parked on its loop; must
+ * let go of everything (waiters, timers) and end with call_discard. */
 void call_set_cancel(struct call *call, void (*cancel)(struct call *call));
 void call_discard(struct call *call);
 

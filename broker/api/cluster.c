@@ -53,7 +53,8 @@ void api_handle_describe_cluster(struct call *call)
     response.cluster_id = str_of(metadata_cluster_id(call->env->metadata));
     response.endpoint_type = request->endpoint_type;
     if (request->endpoint_type != ENDPOINT_BROKERS) {
-        response.error_code = request->endpoint_type == 2 ? KAFKA_MISMATCHED_ENDPOINT_TYPE : KAFKA_UNSUPPORTED_ENDPOINT_TYPE;
+        response.error_code =
+            request->endpoint_type == 2 ? KAFKA_MISMATCHED_ENDPOINT_TYPE : KAFKA_UNSUPPORTED_ENDPOINT_TYPE;
         response.error_message = STR_LITERAL("This endpoint serves brokers, not controllers.");
         call_respond(call, &response);
         return;
@@ -90,8 +91,8 @@ fail:
 #define KEY_GROUP       0
 #define KEY_TRANSACTION 1
 
-static void fill_coordinator(struct call *call, const struct metadata_image *image, struct str key, int8_t key_type,
-                             struct find_coordinator_response_coordinator *ret)
+static void fill_coordinator(struct call *call, const struct metadata_image *image, struct str key,
+                             int8_t key_type, struct find_coordinator_response_coordinator *ret)
 {
     const struct metadata_broker *broker = metadata_broker_find(image, call->env->node_id);
     const struct metadata_endpoint *endpoint = broker == NULL ? NULL : call_endpoint(call, broker);
@@ -137,7 +138,8 @@ void api_handle_find_coordinator(struct call *call)
             goto fail;
         response.coordinators_count = request->coordinator_keys_count;
         for (int32_t i = 0; i < request->coordinator_keys_count; i++)
-            fill_coordinator(call, image, request->coordinator_keys[i], request->key_type, &response.coordinators[i]);
+            fill_coordinator(call, image, request->coordinator_keys[i], request->key_type,
+                             &response.coordinators[i]);
     }
     call_respond(call, &response);
     return;

@@ -14,19 +14,19 @@
 #define VALUE_BYTES_MAX 65536
 
 enum config_source { /* the numbers of DescribeConfigsResponse.ConfigSource */
-    SOURCE_TOPIC = 1,
-    SOURCE_DYNAMIC_BROKER = 2,
-    SOURCE_STATIC_BROKER = 4,
-    SOURCE_DEFAULT = 5,
+                     SOURCE_TOPIC = 1,
+                     SOURCE_DYNAMIC_BROKER = 2,
+                     SOURCE_STATIC_BROKER = 4,
+                     SOURCE_DEFAULT = 5,
 };
 
 enum config_type { /* ConfigDef.Type as DescribeConfigs numbers it */
-    TYPE_BOOLEAN = 1,
-    TYPE_STRING = 2,
-    TYPE_INT = 3,
-    TYPE_LONG = 5,
-    TYPE_DOUBLE = 6,
-    TYPE_LIST = 7,
+                   TYPE_BOOLEAN = 1,
+                   TYPE_STRING = 2,
+                   TYPE_INT = 3,
+                   TYPE_LONG = 5,
+                   TYPE_DOUBLE = 6,
+                   TYPE_LIST = 7,
 };
 
 typedef struct describe_configs_response_describe_configs_result describe_result;
@@ -41,7 +41,8 @@ static struct str copy_value(struct arena *arena, struct buf *value)
     return view;
 }
 
-static struct str option_value(struct arena *arena, const struct broker_options *options, const struct option_row *row)
+static struct str option_value(struct arena *arena, const struct broker_options *options,
+                               const struct option_row *row)
 {
     struct buf value;
 
@@ -50,7 +51,8 @@ static struct str option_value(struct arena *arena, const struct broker_options 
     return copy_value(arena, &value);
 }
 
-static bool is_wanted(const struct describe_configs_request_describe_configs_resource *resource, const char *name)
+static bool is_wanted(const struct describe_configs_request_describe_configs_resource *resource,
+                      const char *name)
 {
     if (resource->configuration_keys_count < 0)
         return true;
@@ -82,7 +84,8 @@ static struct str configs_get(const void *configs, struct str name)
     return metadata_config_get(configs, name);
 }
 
-static bool add_synonym(struct call *call, describe_entry *entry, struct str name, struct str value, int8_t source)
+static bool add_synonym(struct call *call, describe_entry *entry, struct str name, struct str value,
+                        int8_t source)
 {
     if (entry->synonyms == NULL)
         entry->synonyms = arena_array(call->arena, 3, sizeof *entry->synonyms); /* topic, broker, default */
@@ -95,7 +98,8 @@ static bool add_synonym(struct call *call, describe_entry *entry, struct str nam
 }
 
 /* Where the value comes from, most specific first. */
-static bool fill_topic_synonyms(struct call *call, const struct topic_config_row *row, bool own, describe_entry *entry)
+static bool fill_topic_synonyms(struct call *call, const struct topic_config_row *row, bool own,
+                                describe_entry *entry)
 {
     const struct broker_options *options = call->env->options;
     const struct option_row *option = row->option == NULL ? NULL : options_find(row->option);
@@ -103,9 +107,11 @@ static bool fill_topic_synonyms(struct call *call, const struct topic_config_row
     if (own && !add_synonym(call, entry, entry->name, entry->value, SOURCE_TOPIC))
         return false;
     if (option != NULL && options_is_set(options, option) &&
-        !add_synonym(call, entry, str_of(option->key), option_value(call->arena, options, option), SOURCE_STATIC_BROKER))
+        !add_synonym(call, entry, str_of(option->key), option_value(call->arena, options, option),
+                     SOURCE_STATIC_BROKER))
         return false;
-    return option == NULL || add_synonym(call, entry, str_of(option->key), str_of(row->initial), SOURCE_DEFAULT);
+    return option == NULL ||
+           add_synonym(call, entry, str_of(option->key), str_of(row->initial), SOURCE_DEFAULT);
 }
 
 static bool describe_topic(struct call *call, const struct metadata_image *image,
@@ -113,7 +119,8 @@ static bool describe_topic(struct call *call, const struct metadata_image *image
                            describe_result *result)
 {
     const struct describe_configs_request *request = call->request;
-    const struct metadata_configs *own = metadata_configs_find(image, METADATA_RESOURCE_TOPIC, resource->resource_name);
+    const struct metadata_configs *own =
+        metadata_configs_find(image, METADATA_RESOURCE_TOPIC, resource->resource_name);
     const struct broker_options *options = call->env->options;
     const struct topic_config_row *rows;
     unsigned count;
@@ -141,8 +148,9 @@ static bool describe_topic(struct call *call, const struct metadata_image *image
         entry->value = copy_value(call->arena, &value);
         entry->config_source =
             is_own ? SOURCE_TOPIC
-                   : rows[i].option != NULL && options_is_set(options, options_find(rows[i].option)) ? SOURCE_STATIC_BROKER
-                                                                                                     : SOURCE_DEFAULT;
+            : rows[i].option != NULL && options_is_set(options, options_find(rows[i].option))
+                ? SOURCE_STATIC_BROKER
+                : SOURCE_DEFAULT;
         entry->config_type = topic_type(&rows[i]);
         entry->documentation = request->include_documentation ? str_of(rows[i].text) : str_null();
         if (request->include_synonyms && !fill_topic_synonyms(call, &rows[i], is_own, entry))
@@ -161,13 +169,14 @@ static bool is_this_broker(const struct call *call, struct str name)
 
 static int8_t option_type(const struct option_row *row)
 {
-    return row->type == OPTION_TYPE_BOOL ? TYPE_BOOLEAN
+    return row->type == OPTION_TYPE_BOOL  ? TYPE_BOOLEAN
            : row->type == OPTION_TYPE_STR ? TYPE_STRING
            : row->max > INT32_MAX         ? TYPE_LONG
                                           : TYPE_INT;
 }
 
-static bool describe_broker(struct call *call, const struct describe_configs_request_describe_configs_resource *resource,
+static bool describe_broker(struct call *call,
+                            const struct describe_configs_request_describe_configs_resource *resource,
                             describe_result *result)
 {
     const struct describe_configs_request *request = call->request;
@@ -206,7 +215,8 @@ static bool describe_broker(struct call *call, const struct describe_configs_req
 }
 
 static bool describe(struct call *call, const struct metadata_image *image,
-                     const struct describe_configs_request_describe_configs_resource *resource, describe_result *result)
+                     const struct describe_configs_request_describe_configs_resource *resource,
+                     describe_result *result)
 {
     message_init(&describe_configs_response_describe_configs_result_schema, result);
     result->resource_type = resource->resource_type;
@@ -278,7 +288,8 @@ void api_handle_incremental_alter_configs(struct call *call)
         goto fail;
     for (size_t i = 0; i < count; i++) {
         const struct incremental_alter_configs_request_alter_configs_resource *want = &request->resources[i];
-        struct metadata_config_change *changes = arena_array(call->arena, (size_t)want->configs_count, sizeof *changes);
+        struct metadata_config_change *changes =
+            arena_array(call->arena, (size_t)want->configs_count, sizeof *changes);
 
         if (changes == NULL)
             goto fail;
@@ -291,7 +302,8 @@ void api_handle_incremental_alter_configs(struct call *call)
                                                           .change_count = want->configs_count};
         check_resource(call, resources, (unsigned)i);
     }
-    metadata_alter_configs(call->env->metadata, resources, (unsigned)count, request->validate_only, call->arena);
+    metadata_alter_configs(call->env->metadata, resources, (unsigned)count, request->validate_only,
+                           call->arena);
     response.responses_count = (int32_t)count;
     for (size_t i = 0; i < count; i++) {
         response.responses[i].error_code = resources[i].error;
@@ -319,7 +331,8 @@ void api_handle_alter_configs(struct call *call)
         goto fail;
     for (size_t i = 0; i < count; i++) {
         const struct alter_configs_request_alter_configs_resource *want = &request->resources[i];
-        struct metadata_config_change *changes = arena_array(call->arena, (size_t)want->configs_count, sizeof *changes);
+        struct metadata_config_change *changes =
+            arena_array(call->arena, (size_t)want->configs_count, sizeof *changes);
 
         if (changes == NULL)
             goto fail;
@@ -333,7 +346,8 @@ void api_handle_alter_configs(struct call *call)
                                                           .replace = true};
         check_resource(call, resources, (unsigned)i);
     }
-    metadata_alter_configs(call->env->metadata, resources, (unsigned)count, request->validate_only, call->arena);
+    metadata_alter_configs(call->env->metadata, resources, (unsigned)count, request->validate_only,
+                           call->arena);
     response.responses_count = (int32_t)count;
     for (size_t i = 0; i < count; i++) {
         response.responses[i].error_code = resources[i].error;

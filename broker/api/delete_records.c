@@ -8,7 +8,8 @@
 #include "msg/delete_records.h"
 
 static int16_t delete_from(struct call *call, struct str topic,
-                           const struct delete_records_request_delete_records_partition *want, int64_t *ret_start)
+                           const struct delete_records_request_delete_records_partition *want,
+                           int64_t *ret_start)
 {
     struct partition *partition;
     int16_t error;
@@ -41,7 +42,8 @@ void api_handle_delete_records(struct call *call)
         struct delete_records_response_delete_records_topic_result *result = &response.topics[i];
 
         result->name = topic->name;
-        result->partitions = arena_array(call->arena, (size_t)topic->partitions_count, sizeof *result->partitions);
+        result->partitions =
+            arena_array(call->arena, (size_t)topic->partitions_count, sizeof *result->partitions);
         if (result->partitions == NULL)
             goto fail;
         result->partitions_count = topic->partitions_count;

@@ -69,7 +69,8 @@ void api_handle_describe_producers(struct call *call)
         struct describe_producers_response_topic_response *result = &response.topics[i];
 
         result->name = topic->name;
-        result->partitions = arena_array(call->arena, (size_t)topic->partition_indexes_count, sizeof *result->partitions);
+        result->partitions =
+            arena_array(call->arena, (size_t)topic->partition_indexes_count, sizeof *result->partitions);
         if (result->partitions == NULL)
             goto fail;
         result->partitions_count = topic->partition_indexes_count;

@@ -29,7 +29,8 @@ static int by_name(const void *a, const void *b)
 
 static void fill_partition(const struct metadata_partition *partition, page_partition *ret)
 {
-    message_init(&describe_topic_partitions_response_describe_topic_partitions_response_partition_schema, ret);
+    message_init(&describe_topic_partitions_response_describe_topic_partitions_response_partition_schema,
+                 ret);
     ret->partition_index = partition->index;
     ret->leader_id = partition->leader;
     ret->leader_epoch = partition->leader_epoch;
@@ -46,7 +47,8 @@ static void fill_partition(const struct metadata_partition *partition, page_part
 
 static bool stop_at(struct page *page, struct str topic, int32_t partition)
 {
-    struct describe_topic_partitions_response_cursor *cursor = arena_alloc_zero(page->call->arena, sizeof *cursor);
+    struct describe_topic_partitions_response_cursor *cursor =
+        arena_alloc_zero(page->call->arena, sizeof *cursor);
 
     page->full = true;
     if (cursor == NULL)

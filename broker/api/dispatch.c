@@ -9,8 +9,8 @@
 
 #include <stdlib.h>
 
-/* Ranges: Kafka 4.1's minima, maxima at the level whose features we serve.  Produce starts at 0 although 0 to 2 are
- * refused, because old librdkafka turns compression off otherwise (KAFKA-18659). */
+/* Ranges: Kafka 4.1's minima, maxima at the level whose features we serve.  Produce starts at 0 although 0 to
+ * 2 are refused, because old librdkafka turns compression off otherwise (KAFKA-18659). */
 static const struct api_row rows[] = {
     {API_PRODUCE, 0, 11, API_ON_LOOP, API_IN_PLACE | API_OVERLAP, api_handle_produce},
     {API_FETCH, 4, 17, API_ON_LOOP, 0, api_handle_fetch},
@@ -155,8 +155,7 @@ static enum frame_verdict on_frame(struct conn *conn, uint8_t *frame, size_t len
     call->version = header.api_version;
     call->correlation_id = header.correlation_id;
     call->slot = conn_slot_open(conn);
-    if (call->slot == NULL ||
-        ((row->flags & API_IN_PLACE) == 0 && !keep_frame(call, &reader, &header))) {
+    if (call->slot == NULL || ((row->flags & API_IN_PLACE) == 0 && !keep_frame(call, &reader, &header))) {
         call_discard(call);
         return FRAME_CLOSE;
     }

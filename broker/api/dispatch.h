@@ -1,4 +1,5 @@
-/* From a frame to its handler: one table, which is also what ApiVersions answers (advertise only what works). */
+/* From a frame to its handler: one table, which is also what ApiVersions answers (advertise only what works).
+ */
 #ifndef PENSTOCK_BROKER_API_DISPATCH_H
 #define PENSTOCK_BROKER_API_DISPATCH_H
 

@@ -1,5 +1,6 @@
-/* Fetch: what to read comes from the request or its session; each partition gives a slice of a segment; too little means
- * waiting for an append or for max.wait.ms.  The loop never blocks: what is cold is warmed by a worker first. */
+/* Fetch: what to read comes from the request or its session; each partition gives a slice of a segment; too
+ * little means waiting for an append or for max.wait.ms.  The loop never blocks: what is cold is warmed by a
+ * worker first. */
 #include "broker/api/fetch.h"
 
 #include "broker/api/call.h"
@@ -93,7 +94,8 @@ static bool diverges(struct fetch_part *part)
 
     if (last == NO_EPOCH || part->fetch->call->version < 12)
         return false;
-    log_epoch_end(part->partition->log, last, atomic_load(&part->partition->leader_epoch), &epoch, &end_offset);
+    log_epoch_end(part->partition->log, last, atomic_load(&part->partition->leader_epoch), &epoch,
+                  &end_offset);
     if (epoch == NO_EPOCH || (epoch == last && end_offset >= part->want->offset))
         return false;
     part->diverging = true;
@@ -162,7 +164,8 @@ static void release_segment(void *owner)
     segment_unref(owner);
 }
 
-static bool fill_aborted(struct arena *arena, struct fetch_response_partition_data *data, struct fetch_part *part)
+static bool fill_aborted(struct arena *arena, struct fetch_response_partition_data *data,
+                         struct fetch_part *part)
 {
     if (!part->fetch->read_committed) {
         data->aborted_transactions_count = -1;
@@ -219,12 +222,11 @@ static bool same_topic(const struct fetch_want *a, const struct fetch_want *b)
 }
 
 /* Neighbours of one topic share an entry of the answer. */
-static bool fill_topics(struct fetch *fetch, const struct fetch_answer *answers, struct fetch_response *response,
-                        struct response_slice *slices, unsigned *slice_count)
+static bool fill_topics(struct fetch *fetch, const struct fetch_answer *answers,
+                        struct fetch_response *response, struct response_slice *slices, unsigned *slice_count)
 {
     struct arena *arena = fetch->call->arena;
-    struct fetch_response_partition_data *data =
-        arena_array(arena, fetch->part_count, sizeof *data);
+    struct fetch_response_partition_data *data = arena_array(arena, fetch->part_count, sizeof *data);
     struct fetch_response_fetchable_topic_response *topic = NULL;
     const struct fetch_want *topic_want = NULL;
 

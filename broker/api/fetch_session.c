@@ -11,17 +11,17 @@
 #include <sys/random.h>
 
 #define NO_SESSION        0
-#define EPOCH_INITIAL     0  /* "make me a session" */
+#define EPOCH_INITIAL     0    /* "make me a session" */
 #define EPOCH_FINAL       (-1) /* "no session, close the one I name" */
 #define TOPIC_IDS_VERSION 13
 /* Kafka's min.incremental.fetch.session.eviction.ms: a session idle for so long may give way to a new one. */
-#define EVICTION_IDLE_MS 120000
+#define EVICTION_IDLE_MS  120000
 
 struct session_partition {
     struct list link; /* in serving order */
     struct fetch_want want;
-    char *topic; /* what want.topic points to */
-    char *key;   /* what the map's key points to */
+    char *topic;              /* what want.topic points to */
+    char *key;                /* what the map's key points to */
     int64_t high_watermark;   /* as last answered, -1: never */
     int64_t log_start_offset; /* likewise */
 };
@@ -80,7 +80,8 @@ static void partition_free(struct session_partition *partition)
 static void session_remove_partition(struct fetch_session *session, const struct fetch_want *want)
 {
     char key[KEY_BYTES_MAX];
-    struct session_partition *partition = hashmap_remove(session->by_key, want_key(want, session->topic_ids, key));
+    struct session_partition *partition =
+        hashmap_remove(session->by_key, want_key(want, session->topic_ids, key));
 
     if (partition == NULL)
         return;
@@ -93,7 +94,8 @@ static void session_remove_partition(struct fetch_session *session, const struct
 static bool session_put_partition(struct fetch_session *session, const struct fetch_want *want)
 {
     char key[KEY_BYTES_MAX];
-    struct session_partition *partition = hashmap_get(session->by_key, want_key(want, session->topic_ids, key));
+    struct session_partition *partition =
+        hashmap_get(session->by_key, want_key(want, session->topic_ids, key));
 
     if (partition != NULL) {
         partition->want = *want;
@@ -207,8 +209,8 @@ static struct fetch_want want_of(const struct fetch_request_fetch_topic *topic,
     };
 }
 
-static enum pst_status wants_of_request(const struct fetch_request *request, int16_t version, struct arena *arena,
-                                        struct fetch_context *context)
+static enum pst_status wants_of_request(const struct fetch_request *request, int16_t version,
+                                        struct arena *arena, struct fetch_context *context)
 {
     size_t count = 0;
 
@@ -307,7 +309,8 @@ static enum pst_status continue_session(struct fetch_sessions *sessions, const s
 enum pst_status fetch_session_begin(struct fetch_sessions *sessions, const struct fetch_request *request,
                                     int16_t version, struct arena *arena, struct fetch_context *context)
 {
-    bool full = version < 7 || request->session_epoch == EPOCH_INITIAL || request->session_epoch == EPOCH_FINAL;
+    bool full =
+        version < 7 || request->session_epoch == EPOCH_INITIAL || request->session_epoch == EPOCH_FINAL;
     enum pst_status status;
 
     *context = (struct fetch_context){.topic_ids = version >= TOPIC_IDS_VERSION};
@@ -390,7 +393,8 @@ fail:
     return NO_SESSION;
 }
 
-/* Leaves out what did not change; partitions that gave records go to the back, so that each gets its turn first. */
+/* Leaves out what did not change; partitions that gave records go to the back, so that each gets its turn
+ * first. */
 static void filter_answer(struct fetch_session *session, struct fetch_answer *answer)
 {
     char key[KEY_BYTES_MAX];

@@ -1,8 +1,9 @@
-/* Incremental fetch sessions (KIP-227): the broker remembers what a consumer fetches, requests and answers carry changes
- * only.
+/* Incremental fetch sessions (KIP-227): the broker remembers what a consumer fetches, requests and answers
+ * carry changes only.
  *
- * Threads: any loop; one lock around the cache (leaf rank, held for the copying of one session's partition list).
- * Bounds: max.incremental.fetch.session.cache.slots sessions, FETCH_SESSION_PARTITIONS_MAX partitions each. */
+ * Threads: any loop; one lock around the cache (leaf rank, held for the copying of one session's partition
+ * list). Bounds: max.incremental.fetch.session.cache.slots sessions, FETCH_SESSION_PARTITIONS_MAX partitions
+ * each. */
 #ifndef PENSTOCK_BROKER_API_FETCH_SESSION_H
 #define PENSTOCK_BROKER_API_FETCH_SESSION_H
 
@@ -39,7 +40,7 @@ struct fetch_context {
     bool new_session; /* a session is made when the answer is */
     bool topic_ids;   /* version 13 and later */
     int32_t session_id;
-    int32_t session_epoch; /* of the session after this request */
+    int32_t session_epoch;    /* of the session after this request */
     struct fetch_want *wants; /* in the arena, in the order to serve them */
     unsigned want_count;
 };
@@ -59,10 +60,11 @@ MUST_CHECK enum pst_status fetch_sessions_new(const struct clock *clock, unsigne
 void fetch_sessions_free(struct fetch_sessions *sessions);
 
 /* Reads the request's session fields and finds what to fetch.  PST_FULL: arena budget. */
-MUST_CHECK enum pst_status fetch_session_begin(struct fetch_sessions *sessions, const struct fetch_request *request,
-                                               int16_t version, struct arena *arena, struct fetch_context *context);
-/* Decides what the answer carries and remembers it; makes the session if one is wanted and there is room.  Returns the
- * session id to answer (0: none) or a negative error: the session went away meanwhile. */
+MUST_CHECK enum pst_status fetch_session_begin(struct fetch_sessions *sessions,
+                                               const struct fetch_request *request, int16_t version,
+                                               struct arena *arena, struct fetch_context *context);
+/* Decides what the answer carries and remembers it; makes the session if one is wanted and there is room.
+ * Returns the session id to answer (0: none) or a negative error: the session went away meanwhile. */
 int32_t fetch_session_end(struct fetch_sessions *sessions, struct fetch_context *context,
                           struct fetch_answer *answers, unsigned count);
 

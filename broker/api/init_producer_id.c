@@ -86,7 +86,9 @@ void api_handle_init_producer_id(struct call *call)
         respond(call, KAFKA_INVALID_REQUEST, -1, -1);
     } else if (!str_is_null(request->transactional_id)) {
         /* the transaction coordinator is not served by this build, nor are its other requests advertised */
-        respond(call, request->transactional_id.length == 0 ? KAFKA_INVALID_REQUEST : KAFKA_COORDINATOR_NOT_AVAILABLE,
+        respond(call,
+                request->transactional_id.length == 0 ? KAFKA_INVALID_REQUEST
+                                                      : KAFKA_COORDINATOR_NOT_AVAILABLE,
                 -1, -1);
     } else if (take(call->env->producer_ids, &id)) {
         respond(call, KAFKA_NONE, id, 0);

@@ -7,14 +7,14 @@
 
 #include "msg/list_offsets.h"
 
-#define LATEST            (-1)
-#define EARLIEST          (-2)
-#define MAX_TIMESTAMP     (-3)
-#define EARLIEST_LOCAL    (-4)
-#define LATEST_TIERED     (-5)
-#define EARLIEST_PENDING  (-6)
-#define READ_COMMITTED    1
-#define CURRENT_UNKNOWN   (-1)
+#define LATEST           (-1)
+#define EARLIEST         (-2)
+#define MAX_TIMESTAMP    (-3)
+#define EARLIEST_LOCAL   (-4)
+#define LATEST_TIERED    (-5)
+#define EARLIEST_PENDING (-6)
+#define READ_COMMITTED   1
+#define CURRENT_UNKNOWN  (-1)
 
 struct special {
     int64_t timestamp;
@@ -22,7 +22,8 @@ struct special {
 };
 
 static const struct special specials[] = {
-    {LATEST, 0}, {EARLIEST, 0}, {MAX_TIMESTAMP, 7}, {EARLIEST_LOCAL, 8}, {LATEST_TIERED, 9}, {EARLIEST_PENDING, 11},
+    {LATEST, 0},         {EARLIEST, 0},      {MAX_TIMESTAMP, 7},
+    {EARLIEST_LOCAL, 8}, {LATEST_TIERED, 9}, {EARLIEST_PENDING, 11},
 };
 
 static bool is_served(int64_t timestamp, int16_t version)

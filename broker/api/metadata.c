@@ -31,7 +31,8 @@ static bool is_offline(struct call *call, const struct metadata_topic *topic, in
     return offline;
 }
 
-static void fill_partition(struct call *call, const struct metadata_topic *topic, int32_t index, response_partition *ret)
+static void fill_partition(struct call *call, const struct metadata_topic *topic, int32_t index,
+                           response_partition *ret)
 {
     const struct metadata_partition *partition = topic->partitions[index];
 
@@ -71,7 +72,8 @@ static bool fill_topic(struct call *call, const struct metadata_topic *topic, re
     return true;
 }
 
-static bool fill_brokers(struct call *call, const struct metadata_image *image, struct metadata_response *response)
+static bool fill_brokers(struct call *call, const struct metadata_image *image,
+                         struct metadata_response *response)
 {
     unsigned count = metadata_broker_count(image);
 
@@ -94,7 +96,8 @@ static bool fill_brokers(struct call *call, const struct metadata_image *image, 
     return true;
 }
 
-static bool fill_all_topics(struct call *call, const struct metadata_image *image, struct metadata_response *response)
+static bool fill_all_topics(struct call *call, const struct metadata_image *image,
+                            struct metadata_response *response)
 {
     size_t count;
     const struct metadata_topic **topics = metadata_topics_sorted(image, &count);
@@ -149,7 +152,8 @@ static bool fill_wanted_topics(struct call *call, const struct metadata_image *i
             to->error_code = KAFKA_INVALID_REQUEST;
             to->name = STR_LITERAL("");
         } else {
-            to->error_code = errors != NULL && errors[i] != KAFKA_NONE ? errors[i] : KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+            to->error_code =
+                errors != NULL && errors[i] != KAFKA_NONE ? errors[i] : KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
         }
     }
     return true;
@@ -191,7 +195,8 @@ static void create_missing(struct call *call)
 {
     const struct metadata_request *request = call->request;
     const struct metadata_image *image = call_image(call);
-    struct metadata_new_topic *topics = arena_array(call->arena, (size_t)request->topics_count, sizeof *topics);
+    struct metadata_new_topic *topics =
+        arena_array(call->arena, (size_t)request->topics_count, sizeof *topics);
     int16_t *errors = arena_array(call->arena, (size_t)request->topics_count, sizeof *errors);
     unsigned count = 0;
 
@@ -204,13 +209,14 @@ static void create_missing(struct call *call)
 
         if (!str_is_null(want->name) && uuid_is_zero(&want->topic_id) &&
             metadata_topic_find(image, want->name) == NULL && !is_wanted_twice(request, i))
-            topics[count++] =
-                (struct metadata_new_topic){.name = want->name, .partition_count = -1, .replication_factor = -1};
+            topics[count++] = (struct metadata_new_topic){
+                .name = want->name, .partition_count = -1, .replication_factor = -1};
     }
     metadata_create_topics(call->env->metadata, topics, count, false, call->arena);
     for (int32_t i = 0; i < request->topics_count; i++) {
         for (unsigned k = 0; k < count; k++) {
-            if (str_equal(topics[k].name, request->topics[i].name) && topics[k].error != KAFKA_TOPIC_ALREADY_EXISTS)
+            if (str_equal(topics[k].name, request->topics[i].name) &&
+                topics[k].error != KAFKA_TOPIC_ALREADY_EXISTS)
                 errors[i] = topics[k].error;
         }
     }
@@ -222,7 +228,8 @@ static bool has_missing(const struct metadata_request *request, const struct met
     for (int32_t i = 0; i < request->topics_count; i++) {
         const struct metadata_request_metadata_request_topic *want = &request->topics[i];
 
-        if (!str_is_null(want->name) && uuid_is_zero(&want->topic_id) && metadata_topic_find(image, want->name) == NULL)
+        if (!str_is_null(want->name) && uuid_is_zero(&want->topic_id) &&
+            metadata_topic_find(image, want->name) == NULL)
             return true;
     }
     return false;
@@ -234,7 +241,8 @@ void api_handle_metadata(struct call *call)
     const struct metadata_image *image;
     bool create;
 
-    if (wants_all(call) || !request->allow_auto_topic_creation || !call->env->options->auto_create_topics_enable) {
+    if (wants_all(call) || !request->allow_auto_topic_creation ||
+        !call->env->options->auto_create_topics_enable) {
         answer(call, NULL);
         return;
     }

@@ -6,9 +6,10 @@
 
 #include "msg/offset_for_leader_epoch.h"
 
-static int16_t answer_partition(struct call *call, struct str topic,
-                                const struct offset_for_leader_epoch_request_offset_for_leader_partition *want,
-                                struct offset_for_leader_epoch_response_epoch_end_offset *ret)
+static int16_t
+answer_partition(struct call *call, struct str topic,
+                 const struct offset_for_leader_epoch_request_offset_for_leader_partition *want,
+                 struct offset_for_leader_epoch_response_epoch_end_offset *ret)
 {
     struct partition *partition;
     int32_t current;
@@ -43,7 +44,8 @@ void api_handle_offset_for_leader_epoch(struct call *call)
         struct offset_for_leader_epoch_response_offset_for_leader_topic_result *result = &response.topics[i];
 
         result->topic = topic->topic;
-        result->partitions = arena_array(call->arena, (size_t)topic->partitions_count, sizeof *result->partitions);
+        result->partitions =
+            arena_array(call->arena, (size_t)topic->partitions_count, sizeof *result->partitions);
         if (result->partitions == NULL)
             goto fail;
         result->partitions_count = topic->partitions_count;

@@ -1,11 +1,11 @@
 /* Produce: record batches into partitions' logs, answered in the durability the client asked for.
  *
- * The request is decoded in the read buffer; batches are appended before on_frame returns.  Only an answer that waits for
- * the disk outlives it, and copies the topic names it needs. */
+ * The request is decoded in the read buffer; batches are appended before on_frame returns.  Only an answer
+ * that waits for the disk outlives it, and copies the topic names it needs. */
+#include "broker/api/produce.h"
 #include "broker/api/call.h"
 #include "broker/api/error_map.h"
 #include "broker/api/handlers.h"
-#include "broker/api/produce.h"
 #include "broker/api/session.h"
 #include "broker/topic/registry.h"
 #include "common/bug.h"
@@ -169,7 +169,8 @@ static void append_partition(struct produce *produce, struct str topic,
         partition_unref(partition);
         return;
     }
-    append.bytes = (uint8_t *)(uintptr_t)data->records.at; /* API_IN_PLACE: the read buffer is ours to patch */
+    append.bytes =
+        (uint8_t *)(uintptr_t)data->records.at; /* API_IN_PLACE: the read buffer is ours to patch */
     append.size_bytes = (uint32_t)data->records.length;
     append.leader_epoch = atomic_load_explicit(&partition->leader_epoch, memory_order_relaxed);
     log_append(partition->log, &append, 1);
@@ -222,7 +223,8 @@ static void finish(struct call *call)
     if (produce->acks != 0)
         call_respond(call, &produce->response);
     else if (produce->failed)
-        call_fail(call, "a produce request without acknowledgement failed; closing tells the client to refresh");
+        call_fail(call,
+                  "a produce request without acknowledgement failed; closing tells the client to refresh");
     else
         call_end_silently(call);
 }
@@ -259,7 +261,8 @@ bool produce_open_partition(struct produce *produce, struct str topic, int32_t p
     return true;
 }
 
-void produce_settle_only(struct produce *produce, struct partition *partition, const struct log_append *append)
+void produce_settle_only(struct produce *produce, struct partition *partition,
+                         const struct log_append *append)
 {
     struct produce_response_partition_produce_response *response =
         &produce->response.responses[0].partition_responses[0];

@@ -11,11 +11,11 @@
 
 #include "msg/produce.h"
 
-#define FLEXIBLE_FROM 9 /* compact lengths and tags */
+#define FLEXIBLE_FROM    9 /* compact lengths and tags */
 #define LAND_VERSION_MIN 3
 
-/* A Produce request of one partition, read up to its records; everything else of such a frame is a few zero bytes of empty
- * tags behind them. */
+/* A Produce request of one partition, read up to its records; everything else of such a frame is a few zero
+ * bytes of empty tags behind them. */
 struct outline {
     struct request_header header;
     struct str transactional_id;
@@ -51,7 +51,8 @@ static bool read_outline(const uint8_t *head, size_t head_length, size_t frame_l
     bool flexible;
 
     if (request_header_decode(&reader, &ret->header) != PST_OK || ret->header.api_key != API_PRODUCE ||
-        ret->header.api_version < LAND_VERSION_MIN || ret->header.api_version > dispatch_find(API_PRODUCE)->version_max)
+        ret->header.api_version < LAND_VERSION_MIN ||
+        ret->header.api_version > dispatch_find(API_PRODUCE)->version_max)
         return false;
     flexible = ret->header.api_version >= FLEXIBLE_FROM;
     ret->transactional_id = read_string(&reader, flexible);
@@ -70,7 +71,8 @@ static bool read_outline(const uint8_t *head, size_t head_length, size_t frame_l
         return false;
     ret->records_at = head_length - wire_left(&reader);
     ret->records_length = (size_t)records_length;
-    return ret->records_length <= UINT32_MAX && frame_length - ret->records_at == ret->records_length + tags &&
+    return ret->records_length <= UINT32_MAX &&
+           frame_length - ret->records_at == ret->records_length + tags &&
            head_length - ret->records_at < ret->records_length;
 }
 
@@ -103,7 +105,8 @@ static bool may_land(struct conn *conn, const struct outline *outline)
     return lands;
 }
 
-enum frame_plan produce_on_frame_head(struct conn *conn, const uint8_t *head, size_t head_length, size_t frame_length)
+enum frame_plan produce_on_frame_head(struct conn *conn, const uint8_t *head, size_t head_length,
+                                      size_t frame_length)
 {
     struct outline outline;
 
@@ -127,7 +130,8 @@ static enum pst_status receive_body(struct conn *conn, const struct outline *out
     if (status == PST_OK && tags > 0)
         status = conn_receive_rest(conn, tail, tags);
     if (status == PST_OK && (tail[0] != 0 || tail[1] != 0 || tail[2] != 0))
-        status = PST_UNSUPPORTED; /* tags nobody defined: cannot happen with a client that speaks these versions */
+        status =
+            PST_UNSUPPORTED; /* tags nobody defined: cannot happen with a client that speaks these versions */
     return status;
 }
 
@@ -146,7 +150,8 @@ static struct produce *open_call(struct conn *conn, struct session *session, con
     call->slot = conn_slot_open(conn);
     topic = arena_str_dup(call->arena, outline->topic);
     produce = call->slot == NULL || topic == NULL ? NULL : produce_begin(call, outline->acks, 1);
-    if (produce == NULL || !produce_open_partition(produce, str_of_bytes(topic, outline->topic.length), outline->partition)) {
+    if (produce == NULL ||
+        !produce_open_partition(produce, str_of_bytes(topic, outline->topic.length), outline->partition)) {
         call_discard(call);
         return NULL;
     }
@@ -154,8 +159,8 @@ static struct produce *open_call(struct conn *conn, struct session *session, con
     return produce;
 }
 
-enum frame_verdict produce_on_land(struct conn *conn, const uint8_t *head, size_t head_length, size_t frame_length,
-                                   enum frame_plan *ret_plan)
+enum frame_verdict produce_on_land(struct conn *conn, const uint8_t *head, size_t head_length,
+                                   size_t frame_length, enum frame_plan *ret_plan)
 {
     const struct listener_context *context = conn_listener_data(conn);
     struct session *session = session_of(conn);

@@ -31,10 +31,12 @@ struct call *call_new(struct session *session, const struct api_row *row);
 
 /* Of the connection; made on first use.  NULL: out of memory. */
 struct session *session_of(struct conn *conn);
-/* The connection is gone: parked calls are cancelled, calls on other threads end silently when they come home. */
+/* The connection is gone: parked calls are cancelled, calls on other threads end silently when they come
+ * home. */
 void session_closed(struct session *session);
 
-/* The callbacks every listener of the broker is opened with; conn_listener_data is a struct listener_context. */
+/* The callbacks every listener of the broker is opened with; conn_listener_data is a struct listener_context.
+ */
 extern const struct conn_owner api_conn_owner;
 
 struct listener_context {

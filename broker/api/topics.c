@@ -41,7 +41,8 @@ static bool copy_configs(struct call *call, const struct create_topics_request_c
         configs[i] = (struct metadata_config){want->configs[i].name, want->configs[i].value};
         if (str_is_null(want->configs[i].value)) {
             topic->error = KAFKA_INVALID_CONFIG;
-            topic->error_text = "Null value not supported for topic configs: give a value or leave the config out.";
+            topic->error_text =
+                "Null value not supported for topic configs: give a value or leave the config out.";
         }
     }
     topic->config_count = want->configs_count;
@@ -67,8 +68,9 @@ static bool prepare_topic(struct call *call, const struct create_topics_request 
     }
     if (want->assignments_count > 0 && (want->num_partitions != -1 || want->replication_factor != -1)) {
         topic->error = KAFKA_INVALID_REQUEST;
-        topic->error_text = "Both numPartitions or replicationFactor and replicasAssignments were set. Both cannot be "
-                            "used at the same time.";
+        topic->error_text =
+            "Both numPartitions or replicationFactor and replicasAssignments were set. Both cannot be "
+            "used at the same time.";
     }
     return copy_assignments(call, want, topic) && copy_configs(call, want, topic);
 }
@@ -76,7 +78,8 @@ static bool prepare_topic(struct call *call, const struct create_topics_request 
 void api_handle_create_topics(struct call *call)
 {
     const struct create_topics_request *request = call->request;
-    struct metadata_new_topic *topics = arena_array(call->arena, (size_t)request->topics_count, sizeof *topics);
+    struct metadata_new_topic *topics =
+        arena_array(call->arena, (size_t)request->topics_count, sizeof *topics);
 
     CALL_RESPONSE(create_topics_response, response);
     response.topics = arena_array(call->arena, (size_t)request->topics_count, sizeof *response.topics);
@@ -86,8 +89,8 @@ void api_handle_create_topics(struct call *call)
         if (!prepare_topic(call, request, i, &topics[i]))
             goto fail;
     }
-    metadata_create_topics(call->env->metadata, topics, (unsigned)request->topics_count, request->validate_only,
-                           call->arena);
+    metadata_create_topics(call->env->metadata, topics, (unsigned)request->topics_count,
+                           request->validate_only, call->arena);
     response.topics_count = request->topics_count;
     for (int32_t i = 0; i < request->topics_count; i++) {
         struct create_topics_response_creatable_topic_result *result = &response.topics[i];
@@ -151,12 +154,12 @@ static bool describe_created(struct call *call, const struct create_topics_reque
         buf_init(&value, CONFIG_VALUE_BYTES_MAX);
         own = topic_config_value(&rows[i], override_of, want, options, &value);
         result->configs[i].name = str_of(rows[i].name);
-        result->configs[i].value =
-            str_of_bytes(arena_str_dup(call->arena, buf_view(&value)), value.length);
+        result->configs[i].value = str_of_bytes(arena_str_dup(call->arena, buf_view(&value)), value.length);
         result->configs[i].config_source =
             own ? SOURCE_TOPIC
-                : rows[i].option != NULL && options_is_set(options, options_find(rows[i].option)) ? SOURCE_STATIC_BROKER
-                                                                                                  : SOURCE_DEFAULT;
+            : rows[i].option != NULL && options_is_set(options, options_find(rows[i].option))
+                ? SOURCE_STATIC_BROKER
+                : SOURCE_DEFAULT;
         buf_free(&value);
         if (result->configs[i].value.at == NULL)
             return false;
@@ -211,7 +214,8 @@ void api_handle_delete_topics(struct call *call)
         response.responses[i].name = topics[i].name;
         response.responses[i].topic_id = topics[i].id;
         response.responses[i].error_code = topics[i].error;
-        response.responses[i].error_message = topics[i].error == KAFKA_NONE ? str_null() : str_of(topics[i].error_text);
+        response.responses[i].error_message =
+            topics[i].error == KAFKA_NONE ? str_null() : str_of(topics[i].error_text);
     }
     call_respond(call, &response);
 }
@@ -247,7 +251,8 @@ static bool prepare_more(struct call *call, const struct create_partitions_reque
 void api_handle_create_partitions(struct call *call)
 {
     const struct create_partitions_request *request = call->request;
-    struct metadata_more_partitions *topics = arena_array(call->arena, (size_t)request->topics_count, sizeof *topics);
+    struct metadata_more_partitions *topics =
+        arena_array(call->arena, (size_t)request->topics_count, sizeof *topics);
 
     CALL_RESPONSE(create_partitions_response, response);
     response.results = arena_array(call->arena, (size_t)request->topics_count, sizeof *response.results);
@@ -257,13 +262,14 @@ void api_handle_create_partitions(struct call *call)
         if (!prepare_more(call, request, i, &topics[i]))
             goto fail;
     }
-    metadata_create_partitions(call->env->metadata, topics, (unsigned)request->topics_count, request->validate_only,
-                               call->arena);
+    metadata_create_partitions(call->env->metadata, topics, (unsigned)request->topics_count,
+                               request->validate_only, call->arena);
     response.results_count = request->topics_count;
     for (int32_t i = 0; i < request->topics_count; i++) {
         response.results[i].name = topics[i].name;
         response.results[i].error_code = topics[i].error;
-        response.results[i].error_message = topics[i].error == KAFKA_NONE ? str_null() : str_of(topics[i].error_text);
+        response.results[i].error_message =
+            topics[i].error == KAFKA_NONE ? str_null() : str_of(topics[i].error_text);
     }
     call_respond(call, &response);
     return;

@@ -21,13 +21,15 @@ static void refuse(struct log_append *append, enum append_outcome outcome, const
     append->append_time_ms = -1;
 }
 
-static void refuse_record(struct log_append *append, enum append_outcome outcome, int32_t index, const char *text)
+static void refuse_record(struct log_append *append, enum append_outcome outcome, int32_t index,
+                          const char *text)
 {
     refuse(append, outcome, text);
     append->bad_record = index;
 }
 
-static bool check_header(const struct log_config *config, struct log_append *append, struct record_batch_info *info)
+static bool check_header(const struct log_config *config, struct log_append *append,
+                         struct record_batch_info *info)
 {
     enum pst_status status = record_batch_read_header(append->bytes, append->size_bytes, info);
 
@@ -37,7 +39,8 @@ static bool check_header(const struct log_config *config, struct log_append *app
         refuse(append, APPEND_CORRUPT, "the batch length does not fit");
     } else if (append->origin == APPEND_FROM_CLIENT && info->base_offset != 0) {
         refuse(append, APPEND_INVALID_RECORD, "the base offset of a produced batch must be 0");
-    } else if (append->origin != APPEND_FROM_LEADER && (int64_t)info->size_bytes > config->max_message_bytes) {
+    } else if (append->origin != APPEND_FROM_LEADER &&
+               (int64_t)info->size_bytes > config->max_message_bytes) {
         refuse(append, APPEND_TOO_LARGE, "the batch is larger than max.message.bytes");
     } else if (!record_batch_crc_fits(append->bytes, append->size_bytes)) {
         refuse(append, APPEND_CORRUPT, "the CRC of the batch does not fit");
@@ -50,7 +53,8 @@ static bool check_header(const struct log_config *config, struct log_append *app
 /* LogValidator.validateBatch, for what clients may send. */
 static bool check_batch(struct log_append *append, const struct record_batch_info *info)
 {
-    if (info->record_count <= 0 || info->last_offset_delta < 0 || info->record_count - 1 != info->last_offset_delta)
+    if (info->record_count <= 0 || info->last_offset_delta < 0 ||
+        info->record_count - 1 != info->last_offset_delta)
         refuse(append, APPEND_INVALID_RECORD, "the record count does not fit the last offset delta");
     else if (append->origin == APPEND_FROM_CLIENT && (info->attributes & RECORD_BATCH_CONTROL) != 0)
         refuse(append, APPEND_INVALID_RECORD, "clients may not write control batches");
@@ -78,7 +82,8 @@ static bool check_records(const struct log *log, const struct log_config *config
 {
     int64_t now_ms = clock_wall_ms(log->env.clock);
     bool by_create_time = !config->log_append_time && append->origin == APPEND_FROM_CLIENT;
-    int64_t earliest = by_create_time ? time_bound(now_ms, config->timestamp_before_max_ms, false) : INT64_MIN;
+    int64_t earliest =
+        by_create_time ? time_bound(now_ms, config->timestamp_before_max_ms, false) : INT64_MIN;
     int64_t latest = by_create_time ? time_bound(now_ms, config->timestamp_after_max_ms, true) : INT64_MAX;
     struct record_batch_survey survey;
     enum pst_status status =
@@ -94,10 +99,12 @@ static bool check_records(const struct log *log, const struct log_config *config
         refuse_record(append, APPEND_INVALID_RECORD, survey.first_null_key,
                       "a compacted topic takes no records without a key");
     else if ((info->attributes & RECORD_BATCH_LOG_APPEND_TIME) != 0 && config->log_append_time)
-        refuse(append, APPEND_INVALID_TIMESTAMP, "producers may not send batches with timestamp type LogAppendTime");
+        refuse(append, APPEND_INVALID_TIMESTAMP,
+               "producers may not send batches with timestamp type LogAppendTime");
     else if (survey.first_time_outside >= 0)
-        refuse_record(append, APPEND_INVALID_TIMESTAMP, survey.first_time_outside,
-                      "the timestamp is outside what message.timestamp.before.max.ms and .after.max.ms allow");
+        refuse_record(
+            append, APPEND_INVALID_TIMESTAMP, survey.first_time_outside,
+            "the timestamp is outside what message.timestamp.before.max.ms and .after.max.ms allow");
     else
         status = PST_EOF; /* passed */
     if (status != PST_EOF)
@@ -166,8 +173,8 @@ static enum pst_status recompress(const struct log_config *config, const struct 
             break;
         count = copy_headers(&record, &headers);
         status = count < 0 ? PST_NOMEM
-                           : record_batch_builder_add(builder, record.timestamp_ms, record.key, record.value, headers,
-                                                      count);
+                           : record_batch_builder_add(builder, record.timestamp_ms, record.key, record.value,
+                                                      headers, count);
     }
     if (status == PST_EOF)
         status = record_batch_builder_finish(builder, &batch);
@@ -258,7 +265,8 @@ static bool check_producer(struct log *log, struct log_append *append, struct ap
             log->config.flush_messages != INT64_MAX && log->recovery_point < append->end_offset;
         return false;
     case PRODUCER_OUT_OF_ORDER_SEQUENCE:
-        refuse(append, APPEND_OUT_OF_ORDER_SEQUENCE, "the sequence does not follow the producer's last batch");
+        refuse(append, APPEND_OUT_OF_ORDER_SEQUENCE,
+               "the sequence does not follow the producer's last batch");
         return false;
     case PRODUCER_INVALID_EPOCH:
     case PRODUCER_COORDINATOR_FENCED:
@@ -335,7 +343,8 @@ static void update_producers(struct log *log, struct segment *segment, const str
     if (batch->info.producer_id < 0)
         return;
     if (batch->is_marker) {
-        status = producer_state_update_marker(log->producers, &batch->info, &batch->marker, &aborted, &is_aborted);
+        status =
+            producer_state_update_marker(log->producers, &batch->info, &batch->marker, &aborted, &is_aborted);
         if (status == PST_OK && is_aborted)
             status = txn_index_append(segment->txns, &aborted);
         if (status != PST_OK) /* the index would hide an aborted transaction: nobody may read on */
@@ -348,7 +357,8 @@ static void update_producers(struct log *log, struct segment *segment, const str
 }
 
 /* The bytes are in the file: make them visible. */
-static void publish(struct log *log, struct segment *segment, const struct append_batch *batch, int64_t position)
+static void publish(struct log *log, struct segment *segment, const struct append_batch *batch,
+                    int64_t position)
 {
     pthread_mutex_lock(&log->state_lock);
     segment_note_append(segment, batch->info.last_offset, position, batch->info.size_bytes,
@@ -367,7 +377,8 @@ static void settle_transactions(struct log *log, const struct append_batch *batc
     if (!batch->is_marker || atomic_load(&log->high_watermark) >= 0)
         return;
     producer_state_settle(log->producers, log->end_offset);
-    atomic_store_explicit(&log->first_unstable, producer_state_first_unstable(log->producers), memory_order_release);
+    atomic_store_explicit(&log->first_unstable, producer_state_first_unstable(log->producers),
+                          memory_order_release);
 }
 
 static void note_unflushed(struct log *log, struct log_append *append, const struct record_batch_info *info)
@@ -488,7 +499,8 @@ enum pst_status log_land_begin(struct log *log, uint32_t size_bytes, uint8_t **r
     pthread_mutex_lock(&log->append_lock);
     segment = log_active(log);
     if (!log->offline && !log->deleted && (int64_t)size_bytes <= log->config.max_message_bytes &&
-        size_bytes >= RECORD_BATCH_HEADER_BYTES && segment->size_bytes + size_bytes <= log->config.segment_bytes &&
+        size_bytes >= RECORD_BATCH_HEADER_BYTES &&
+        segment->size_bytes + size_bytes <= log->config.segment_bytes &&
         !segment_index_is_full(segment, log->config.segment_index_bytes))
         at = window_place(log, segment->size_bytes, size_bytes);
     if (at == NULL) {

@@ -15,8 +15,8 @@ struct append_batch {
     bool in_window; /* `bytes` lies in the mapped tail: a roll takes that away */
 };
 
-/* Everything that can be checked without looking at the log's state; false: append->outcome says why, nothing is owned.
- * No lock. */
+/* Everything that can be checked without looking at the log's state; false: append->outcome says why, nothing
+ * is owned. No lock. */
 bool append_check(const struct log *log, const struct log_config *config, struct log_append *append,
                   struct append_batch *batch);
 

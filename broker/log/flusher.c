@@ -14,8 +14,8 @@ static enum pst_status sync_segments(struct log *log, int64_t end, bool sync_dir
 
     pthread_mutex_lock(&log->state_lock);
     segments = malloc(log->segment_count * sizeof(struct segment *));
-    for (unsigned i = segments == NULL ? log->segment_count : log_segment_index(log, from); i < log->segment_count;
-         i++) {
+    for (unsigned i = segments == NULL ? log->segment_count : log_segment_index(log, from);
+         i < log->segment_count; i++) {
         if (log->segments[i]->base_offset > end)
             break;
         segments[count] = log->segments[i];

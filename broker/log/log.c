@@ -34,7 +34,8 @@ void log_fail(struct log *log, const char *operation, enum pst_status status)
     if (atomic_exchange(&log->offline, true))
         return;
     snprintf(text, sizeof text, "%s of %s failed: %s", operation, log->path, pst_status_text(status));
-    LOG_ERROR("log.offline", "path=%s operation=\"%s\" reason=\"%s\"", log->path, operation, pst_status_text(status));
+    LOG_ERROR("log.offline", "path=%s operation=\"%s\" reason=\"%s\"", log->path, operation,
+              pst_status_text(status));
     if (log->dir != NULL)
         log_dir_fail(log->dir, text);
 }
@@ -141,7 +142,8 @@ static struct log *log_new(const struct log_env *env, struct log_dir *dir, const
 }
 
 /* Makes the directory and the topic id in it, or checks the id. */
-static enum pst_status settle_directory(const struct log *log, const struct log_opening *opening, char **ret_text)
+static enum pst_status settle_directory(const struct log *log, const struct log_opening *opening,
+                                        char **ret_text)
 {
     enum pst_status status;
     struct uuid topic_id;
@@ -161,8 +163,8 @@ static enum pst_status settle_directory(const struct log *log, const struct log_
 
         uuid_format(&opening->topic_id, ours);
         uuid_format(&topic_id, theirs);
-        if (asprintf(ret_text, "%s/partition.metadata holds topic id %s, the metadata says %s", log->path, theirs,
-                     ours) < 0)
+        if (asprintf(ret_text, "%s/partition.metadata holds topic id %s, the metadata says %s", log->path,
+                     theirs, ours) < 0)
             *ret_text = NULL;
         return PST_EXISTS;
     }
@@ -195,10 +197,9 @@ void log_set_config(struct log *log, const struct log_config *config)
 {
     pthread_mutex_lock(&log->append_lock);
     log->config = *config;
-    log->roll_jitter_ms =
-        config->segment_jitter_ms > 0
-            ? (int64_t)(str_hash(str_of(log->path)) % (uint64_t)config->segment_jitter_ms)
-            : 0;
+    log->roll_jitter_ms = config->segment_jitter_ms > 0
+                              ? (int64_t)(str_hash(str_of(log->path)) % (uint64_t)config->segment_jitter_ms)
+                              : 0;
     pthread_mutex_unlock(&log->append_lock);
 }
 
@@ -228,7 +229,8 @@ void log_job_ended(struct log *log)
     pthread_mutex_unlock(&log->flush_lock);
 }
 
-/* Thread: a worker.  What a roll leaves to do: indexes on disk, the producer snapshot at the new base offset. */
+/* Thread: a worker.  What a roll leaves to do: indexes on disk, the producer snapshot at the new base offset.
+ */
 static void seal(struct worker_job *job)
 {
     struct seal_job *seal_job = CONTAINER_OF(job, struct seal_job, job);
@@ -273,7 +275,8 @@ enum pst_status log_roll(struct log *log)
     buf_init(&job->snapshot, SNAPSHOT_BYTES_MAX);
     status = producer_snapshot_encode(log->producers, &job->snapshot);
     if (status == PST_OK)
-        status = segment_open(log->env.files, log->path, log->end_offset, true, clock_wall_ms(log->env.clock), &segment);
+        status = segment_open(log->env.files, log->path, log->end_offset, true, clock_wall_ms(log->env.clock),
+                              &segment);
     if (status != PST_OK)
         goto fail;
     pthread_mutex_lock(&log->state_lock);
@@ -314,7 +317,8 @@ static void discard_file(struct log *log, int64_t base_offset, const char *suffi
     if (from == NULL)
         return;
     if (asprintf(&to, "%s%s", from, DELETED_FILE_SUFFIX) >= 0 && log->env.files->rename(from, to) == 0) {
-        if (log->env.trash == NULL || trash_add(log->env.trash, log->dir, to, log->config.file_delete_delay_ms) != PST_OK)
+        if (log->env.trash == NULL ||
+            trash_add(log->env.trash, log->dir, to, log->config.file_delete_delay_ms) != PST_OK)
             log->env.files->unlink(to);
     }
     free(from);
@@ -352,7 +356,8 @@ struct log_offsets log_offsets(const struct log *log)
     offsets.high_watermark = atomic_load_explicit(&log->high_watermark, memory_order_acquire);
     if (offsets.high_watermark < 0)
         offsets.high_watermark = offsets.end;
-    offsets.last_stable = unstable >= 0 && unstable < offsets.high_watermark ? unstable : offsets.high_watermark;
+    offsets.last_stable =
+        unstable >= 0 && unstable < offsets.high_watermark ? unstable : offsets.high_watermark;
     offsets.recovery_point = atomic_load_explicit(&log->recovery_point, memory_order_relaxed);
     return offsets;
 }
@@ -389,7 +394,8 @@ bool log_is_offline(const struct log *log)
 
 /* ---- epochs and producers ---- */
 
-void log_epoch_end(struct log *log, int32_t epoch, int32_t current_epoch, int32_t *ret_epoch, int64_t *ret_end_offset)
+void log_epoch_end(struct log *log, int32_t epoch, int32_t current_epoch, int32_t *ret_epoch,
+                   int64_t *ret_end_offset)
 {
     int64_t end = atomic_load(&log->end_offset);
 

@@ -1,10 +1,10 @@
 /* One partition's log: segments of record batches on disk, exactly in Kafka's format.
  *
- * Threads: any loop appends and reads; workers flush, prepare, retain and delete.  Appends take the log's append lock
- * (held for one append, never across a blocking call other than the landing write itself); readers take no lock: they
- * see everything below the published end, which is one release-store after the bytes are complete.
- * Bytes below the published end never change.  Everything the log itself may not decide (leader epoch, high watermark)
- * is handed in.  Formats and crash states: README.md in this folder. */
+ * Threads: any loop appends and reads; workers flush, prepare, retain and delete.  Appends take the log's
+ * append lock (held for one append, never across a blocking call other than the landing write itself);
+ * readers take no lock: they see everything below the published end, which is one release-store after the
+ * bytes are complete. Bytes below the published end never change.  Everything the log itself may not decide
+ * (leader epoch, high watermark) is handed in.  Formats and crash states: README.md in this folder. */
 #ifndef PENSTOCK_BROKER_LOG_LOG_H
 #define PENSTOCK_BROKER_LOG_LOG_H
 
@@ -30,7 +30,8 @@ struct log_env {
     const struct clock *clock;
     const struct file_ops *files;
     struct workers *workers;
-    struct trash *trash; /* takes renamed directories and segments to unlink later; NULL: they are removed at once */
+    struct trash
+        *trash; /* takes renamed directories and segments to unlink later; NULL: they are removed at once */
     int64_t producer_id_expiration_ms;
     bool map_landing; /* false: every append is written, none lands in a mapping */
 };
@@ -73,13 +74,14 @@ struct log_opening {
 };
 
 /* Opens, recovers if the stop was not clean (cutting a torn tail durably), leaves the log ready to append.
- * Thread: any, blocks on the disk.  PST_IO/PST_NOSPACE; PST_CORRUPT: an old magic or files that contradict each other,
- * with *ret_text (malloc'ed, may be NULL) naming the file; PST_EXISTS: partition.metadata holds another topic id. */
+ * Thread: any, blocks on the disk.  PST_IO/PST_NOSPACE; PST_CORRUPT: an old magic or files that contradict
+ * each other, with *ret_text (malloc'ed, may be NULL) naming the file; PST_EXISTS: partition.metadata holds
+ * another topic id. */
 MUST_CHECK enum pst_status log_open(const struct log_env *env, struct log_dir *dir,
                                     const struct log_opening *opening, const struct log_config *config,
                                     struct log **ret, char **ret_text);
-/* Clean close: sync, final time index entry, indexes trimmed, producer snapshot at the end offset.  Blocks.  A failure
- * leaves the directory as after a crash.  The log is freed when its last slice is. */
+/* Clean close: sync, final time index entry, indexes trimmed, producer snapshot at the end offset.  Blocks.
+ * A failure leaves the directory as after a crash.  The log is freed when its last slice is. */
 MUST_CHECK enum pst_status log_close(struct log *log);
 /* Renames the directory to "topic-N.<32 hex>-delete" and schedules its files for removal off-loop after
  * file.delete.delay.ms.  The log is gone for new callers; slices in flight stay readable.  Blocks. */
@@ -91,9 +93,10 @@ void log_set_config(struct log *log, const struct log_config *config);
 
 enum append_outcome {
     APPEND_OK,
-    APPEND_DUPLICATE,         /* a retry of one of the last five batches: offsets of the first time, nothing written */
-    APPEND_CORRUPT,           /* too short, or the CRC does not fit */
-    APPEND_TOO_LARGE,         /* over max.message.bytes */
+    APPEND_DUPLICATE, /* a retry of one of the last five batches: offsets of the first time, nothing written
+                       */
+    APPEND_CORRUPT,   /* too short, or the CRC does not fit */
+    APPEND_TOO_LARGE, /* over max.message.bytes */
     APPEND_LIST_TOO_LARGE,    /* over segment.bytes */
     APPEND_INVALID_RECORD,    /* see bad_record and text */
     APPEND_INVALID_TIMESTAMP, /* see bad_record and text */
@@ -119,22 +122,22 @@ struct log_append {
     int32_t leader_epoch;
     /* out */
     enum append_outcome outcome;
-    int64_t base_offset;      /* -1 unless APPEND_OK or APPEND_DUPLICATE */
-    int64_t end_offset;       /* one behind the last record */
-    int64_t append_time_ms;   /* -1 for CreateTime */
+    int64_t base_offset;    /* -1 unless APPEND_OK or APPEND_DUPLICATE */
+    int64_t end_offset;     /* one behind the last record */
+    int64_t append_time_ms; /* -1 for CreateTime */
     int64_t log_start_offset;
-    int32_t bad_record;       /* index in the batch, -1: none in particular */
-    const char *text;         /* static; NULL: the outcome says it */
-    bool wait_for_flush;      /* flush.messages is reached: acknowledge after log_flush_wait() */
+    int32_t bad_record;  /* index in the batch, -1: none in particular */
+    const char *text;    /* static; NULL: the outcome says it */
+    bool wait_for_flush; /* flush.messages is reached: acknowledge after log_flush_wait() */
 };
 
-/* Checks, assigns offsets, patches, writes and publishes the batches in order under one lock and, where possible, with
- * one write.  Each gets its own outcome; a refused one does not stop the others. */
+/* Checks, assigns offsets, patches, writes and publishes the batches in order under one lock and, where
+ * possible, with one write.  Each gets its own outcome; a refused one does not stop the others. */
 void log_append(struct log *log, struct log_append *appends, unsigned count);
 
-/* Landing straight from a socket.  PST_OK: the append lock is HELD and `*ret` is prefaulted memory at the tail for
- * size_bytes; the caller fills it without blocking and calls exactly one of commit or abort.  PST_AGAIN: not now (cold
- * tail, roll due, pwrite back end): receive into other memory and use log_append. */
+/* Landing straight from a socket.  PST_OK: the append lock is HELD and `*ret` is prefaulted memory at the
+ * tail for size_bytes; the caller fills it without blocking and calls exactly one of commit or abort.
+ * PST_AGAIN: not now (cold tail, roll due, pwrite back end): receive into other memory and use log_append. */
 MUST_CHECK enum pst_status log_land_begin(struct log *log, uint32_t size_bytes, uint8_t **ret);
 void log_land_commit(struct log *log, struct log_append *append); /* append->bytes: what begin gave */
 void log_land_abort(struct log *log);
@@ -142,16 +145,17 @@ void log_land_abort(struct log *log);
 /* ---- durability ---- */
 
 struct log_flush_waiter {
-    int64_t end_offset;                                                   /* in: must be synced below this */
-    void (*done)(struct log_flush_waiter *waiter, enum pst_status status); /* thread: a worker, or the caller's */
-    struct log_flush_waiter *next;                                        /* the log's */
+    int64_t end_offset; /* in: must be synced below this */
+    void (*done)(struct log_flush_waiter *waiter,
+                 enum pst_status status); /* thread: a worker, or the caller's */
+    struct log_flush_waiter *next;        /* the log's */
 };
 
-/* Group commit: done() runs once everything below end_offset is on disk (one fdatasync serves all who wait), or with
- * PST_OFFLINE.  Any thread, never blocks. */
+/* Group commit: done() runs once everything below end_offset is on disk (one fdatasync serves all who wait),
+ * or with PST_OFFLINE.  Any thread, never blocks. */
 void log_flush_wait(struct log *log, struct log_flush_waiter *waiter);
-/* To be called about once a second: starts the flush that flush.ms asks for and gives up the mapped tail of a log that
- * has gone quiet.  Any thread, never blocks. */
+/* To be called about once a second: starts the flush that flush.ms asks for and gives up the mapped tail of a
+ * log that has gone quiet.  Any thread, never blocks. */
 void log_tick(struct log *log);
 /* Blocks until everything published is synced.  Thread: a worker or the control thread. */
 MUST_CHECK enum pst_status log_flush(struct log *log);
@@ -160,7 +164,7 @@ MUST_CHECK enum pst_status log_flush(struct log *log);
 
 struct log_offsets {
     int64_t start;
-    int64_t last_stable;    /* first offset of the earliest open transaction, or high_watermark */
+    int64_t last_stable; /* first offset of the earliest open transaction, or high_watermark */
     int64_t high_watermark;
     int64_t end;            /* of the next record */
     int64_t recovery_point; /* synced below */
@@ -189,10 +193,10 @@ struct log_slice {
 void segment_unref(struct segment *segment);
 void segment_ref(struct segment *segment);
 
-/* Whole batches from the one containing `offset`, below `end_offset` (high watermark or last stable offset), at most
- * length_max bytes; with `first_whole` the first batch is taken whatever its size.  PST_OUT_OF_RANGE: offset outside
- * [start, end]; PST_OFFLINE; PST_AGAIN: an index page is cold: call log_read_warm() on a worker and come back.
- * offset == end_offset: PST_OK with length 0. */
+/* Whole batches from the one containing `offset`, below `end_offset` (high watermark or last stable offset),
+ * at most length_max bytes; with `first_whole` the first batch is taken whatever its size.  PST_OUT_OF_RANGE:
+ * offset outside [start, end]; PST_OFFLINE; PST_AGAIN: an index page is cold: call log_read_warm() on a
+ * worker and come back. offset == end_offset: PST_OK with length 0. */
 MUST_CHECK enum pst_status log_read(struct log *log, int64_t offset, int64_t end_offset, uint32_t length_max,
                                     bool first_whole, struct log_slice *ret);
 /* Thread: a worker; may block.  Brings what log_read needs for this offset into the page cache. */
@@ -204,12 +208,13 @@ struct log_aborted_txn {
     int64_t producer_id;
     int64_t first_offset;
 };
-/* Aborted transactions overlapping [offset, end_offset).  *ret malloc'ed (NULL when none).  Blocks on the disk only
- * for sealed segments with a transaction index. */
+/* Aborted transactions overlapping [offset, end_offset).  *ret malloc'ed (NULL when none).  Blocks on the
+ * disk only for sealed segments with a transaction index. */
 MUST_CHECK enum pst_status log_aborted_txns(struct log *log, int64_t offset, int64_t end_offset,
                                             struct log_aborted_txn **ret, unsigned *ret_count);
 
-/* First record with timestamp >= timestamp_ms below end_offset: PST_NOT_FOUND when none.  Blocks; worker or control. */
+/* First record with timestamp >= timestamp_ms below end_offset: PST_NOT_FOUND when none.  Blocks; worker or
+ * control. */
 MUST_CHECK enum pst_status log_find_time(struct log *log, int64_t timestamp_ms, int64_t end_offset,
                                          int64_t *ret_offset, int64_t *ret_timestamp_ms, int32_t *ret_epoch);
 /* The record with the largest timestamp.  Blocks. */
@@ -226,11 +231,11 @@ MUST_CHECK enum pst_status log_begin_epoch(struct log *log, int32_t epoch);
 
 /* ---- space ---- */
 
-/* Raises the log start offset (DeleteRecords); -1: to the high watermark.  PST_OUT_OF_RANGE above it.  Segments wholly
- * below are removed off-loop. */
+/* Raises the log start offset (DeleteRecords); -1: to the high watermark.  PST_OUT_OF_RANGE above it.
+ * Segments wholly below are removed off-loop. */
 MUST_CHECK enum pst_status log_raise_start(struct log *log, int64_t offset, int64_t *ret_start);
-/* Applies retention.ms/.bytes, drops segments below the log start, forgets expired producers; returns the number of
- * segments given up.  Thread: a worker. */
+/* Applies retention.ms/.bytes, drops segments below the log start, forgets expired producers; returns the
+ * number of segments given up.  Thread: a worker. */
 unsigned log_retain(struct log *log);
 
 /* ---- producers ---- */

@@ -82,7 +82,8 @@ static bool file_system_can_map(const char *path)
     return false;
 }
 
-enum pst_status log_dir_open(const struct file_ops *files, const char *path, struct log_dir **ret, char **ret_text)
+enum pst_status log_dir_open(const struct file_ops *files, const char *path, struct log_dir **ret,
+                             char **ret_text)
 {
     struct log_dir *dir = calloc(1, sizeof *dir);
     const char *reason = "";
@@ -103,7 +104,8 @@ enum pst_status log_dir_open(const struct file_ops *files, const char *path, str
     }
     status = take_lock(dir);
     if (status != PST_OK) {
-        explain(ret_text, path, status == PST_BUSY ? "in use by another broker (.lock is held)" : "cannot lock it",
+        explain(ret_text, path,
+                status == PST_BUSY ? "in use by another broker (.lock is held)" : "cannot lock it",
                 status == PST_BUSY ? "" : pst_status_text(status));
         goto fail;
     }
@@ -184,7 +186,8 @@ struct uuid log_dir_id(const struct log_dir *dir)
     return dir->has_meta ? dir->meta.directory_id : (struct uuid){{0}};
 }
 
-void log_dir_on_failed(struct log_dir *dir, void (*failed)(struct log_dir *dir, const char *text, void *arg), void *arg)
+void log_dir_on_failed(struct log_dir *dir, void (*failed)(struct log_dir *dir, const char *text, void *arg),
+                       void *arg)
 {
     dir->failed = failed;
     dir->failed_arg = arg;

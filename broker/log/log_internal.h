@@ -1,11 +1,10 @@
 /* The inside of a log, for the files of this folder.
  *
- * Locks, in the order they may be taken: append_lock (one append, roll, retention, truncation at a time; held across the
- * landing write), state_lock (what readers look at: the segment list, indexes, sizes; never held across I/O),
- * flush_lock (leaf: waiters and jobs).  sync_lock is held across an fdatasync and taken before any of them, on workers
- * and the control thread only.
- * The append side changes segments and indexes under both append_lock and state_lock, so it may read them with the
- * append_lock alone. */
+ * Locks, in the order they may be taken: append_lock (one append, roll, retention, truncation at a time; held
+ * across the landing write), state_lock (what readers look at: the segment list, indexes, sizes; never held
+ * across I/O), flush_lock (leaf: waiters and jobs).  sync_lock is held across an fdatasync and taken before
+ * any of them, on workers and the control thread only. The append side changes segments and indexes under
+ * both append_lock and state_lock, so it may read them with the append_lock alone. */
 #ifndef PENSTOCK_BROKER_LOG_LOG_INTERNAL_H
 #define PENSTOCK_BROKER_LOG_LOG_INTERNAL_H
 
@@ -18,10 +17,10 @@
 #include <pthread.h>
 
 /* Batches whose places are remembered for readers at the tail, so that they need no header scan. */
-#define LOG_TAIL_BATCHES 32u
+#define LOG_TAIL_BATCHES       32u
 
-/* Sealed segments of one log whose indexes stay in memory; a segment of 1 GB has up to 5 MB of them, and reading them
- * again costs a millisecond or two on a worker. */
+/* Sealed segments of one log whose indexes stay in memory; a segment of 1 GB has up to 5 MB of them, and
+ * reading them again costs a millisecond or two on a worker. */
 #define LOG_SEALED_INDEXES_MAX 4u
 
 struct tail_batch {
@@ -37,14 +36,14 @@ struct log {
     uint64_t lane; /* of its worker jobs: one at a time, in order */
 
     pthread_mutex_t append_lock;
-    struct log_config config;          /* append_lock */
-    struct producer_state *producers;  /* append_lock */
-    struct epoch_cache *epochs;        /* state_lock, changed under both */
-    int64_t unflushed_records;         /* append_lock */
-    int64_t roll_jitter_ms;            /* append_lock */
-    struct window *window;             /* append_lock; NULL: every append is written */
-    int64_t window_refused_until_us;   /* append_lock */
-    int64_t rate_since_us;             /* append_lock: what was appended since then */
+    struct log_config config;         /* append_lock */
+    struct producer_state *producers; /* append_lock */
+    struct epoch_cache *epochs;       /* state_lock, changed under both */
+    int64_t unflushed_records;        /* append_lock */
+    int64_t roll_jitter_ms;           /* append_lock */
+    struct window *window;            /* append_lock; NULL: every append is written */
+    int64_t window_refused_until_us;  /* append_lock */
+    int64_t rate_since_us;            /* append_lock: what was appended since then */
     int64_t rate_bytes;
     int64_t rate_appends;
     bool hot;
@@ -76,8 +75,8 @@ struct log {
     bool flush_busy;
     struct log_flush_waiter tick_waiter;
     bool tick_waiting; /* flush_lock: tick_waiter is queued */
-    bool dir_dirty; /* flush_lock: a segment was created, its name is not durable yet */
-    unsigned jobs;  /* flush_lock: jobs under way other than the flush */
+    bool dir_dirty;    /* flush_lock: a segment was created, its name is not durable yet */
+    unsigned jobs;     /* flush_lock: jobs under way other than the flush */
 };
 
 /* The last segment.  append_lock or state_lock. */

@@ -79,8 +79,9 @@ bool log_dir_name_parse(struct str name, struct str *ret_topic, int32_t *ret_par
     if (dash == NULL || dash == name.at)
         return false;
     number = str_of_bytes(dash + 1, name.length - (size_t)(dash - name.at) - 1);
-    if (number.length == 0 || number.at[0] < '0' || number.at[0] > '9' || (number.at[0] == '0' && number.length > 1) ||
-        !str_parse_i64(number, &partition) || partition > INT32_MAX)
+    if (number.length == 0 || number.at[0] < '0' || number.at[0] > '9' ||
+        (number.at[0] == '0' && number.length > 1) || !str_parse_i64(number, &partition) ||
+        partition > INT32_MAX)
         return false;
     *ret_topic = str_of_bytes(name.at, (size_t)(dash - name.at));
     *ret_partition = (int32_t)partition;
@@ -143,8 +144,8 @@ static void choose_cluster_id(struct log_manager *manager)
     }
 }
 
-static enum pst_status load_checkpoint(const struct log_manager *manager, struct log_dir *dir, const char *name,
-                                       struct offset_checkpoint **ret)
+static enum pst_status load_checkpoint(const struct log_manager *manager, struct log_dir *dir,
+                                       const char *name, struct offset_checkpoint **ret)
 {
     const char *reason = NULL;
     enum pst_status status = offset_checkpoint_load(log_dir_path(dir), name, ret, &reason);
@@ -170,7 +171,8 @@ static void resume_deletions(struct log_manager *manager, struct log_dir *dir)
     char *path;
 
     while (listing != NULL && (entry = readdir(listing)) != NULL) {
-        if (!ends_with(entry->d_name, DELETED_DIR_SUFFIX) || asprintf(&path, "%s/%s", log_dir_path(dir), entry->d_name) < 0)
+        if (!ends_with(entry->d_name, DELETED_DIR_SUFFIX) ||
+            asprintf(&path, "%s/%s", log_dir_path(dir), entry->d_name) < 0)
             continue;
         if (trash_add(manager->env.trash, dir, path, 0) != PST_OK)
             report(manager, dir, "a deleted partition stays until the next start");
@@ -206,7 +208,8 @@ static enum pst_status open_dirs(struct log_manager *manager, char **ret_text)
 
     for (unsigned i = 0; i < manager->settings.dir_count; i++) {
         struct manager_dir *dir = &manager->dirs[manager->dir_count];
-        enum pst_status status = log_dir_open(manager->env.files, manager->settings.dirs[i], &dir->dir, &text);
+        enum pst_status status =
+            log_dir_open(manager->env.files, manager->settings.dirs[i], &dir->dir, &text);
 
         if (status == PST_OK) {
             manager->dir_count++;
@@ -277,7 +280,8 @@ static void plan_work(struct log_manager *manager)
                                                   .next_ms = now_ms(manager) + intervals[i]};
 }
 
-enum pst_status log_manager_new(const struct log_manager_settings *settings, struct log_manager **ret, char **ret_text)
+enum pst_status log_manager_new(const struct log_manager_settings *settings, struct log_manager **ret,
+                                char **ret_text)
 {
     struct log_manager *manager = calloc(1, sizeof *manager);
     enum pst_status status = PST_NOMEM;
@@ -333,8 +337,8 @@ static void manager_log_free(struct manager_log *entry)
     free(entry);
 }
 
-static enum pst_status remember(struct log_manager *manager, struct str topic, int32_t partition, unsigned dir,
-                                int64_t flush_ms, struct log *log)
+static enum pst_status remember(struct log_manager *manager, struct str topic, int32_t partition,
+                                unsigned dir, int64_t flush_ms, struct log *log)
 {
     struct manager_log *entry = calloc(1, sizeof *entry);
     char name[NAME_BYTES_MAX];
@@ -401,8 +405,8 @@ void log_manager_each(struct log_manager *manager,
 /* ---- opening logs ---- */
 
 static enum pst_status open_in(struct log_manager *manager, unsigned dir, struct str topic, int32_t partition,
-                               const struct uuid *topic_id, int32_t leader_epoch, const struct log_config *config,
-                               struct log **ret, char **ret_text)
+                               const struct uuid *topic_id, int32_t leader_epoch,
+                               const struct log_config *config, struct log **ret, char **ret_text)
 {
     const struct manager_dir *home = &manager->dirs[dir];
     char name[NAME_BYTES_MAX];
@@ -488,8 +492,8 @@ static void set_aside(struct log_manager *manager, struct log_dir *dir, const ch
 }
 
 /* NULL: nothing to open. */
-static struct load_job *plan_load(struct log_manager *manager, const struct log_resolver *resolver, unsigned dir,
-                                  const char *name)
+static struct load_job *plan_load(struct log_manager *manager, const struct log_resolver *resolver,
+                                  unsigned dir, const char *name)
 {
     struct load_job *job = calloc(1, sizeof *job);
     const char *reason;
@@ -498,13 +502,15 @@ static struct load_job *plan_load(struct log_manager *manager, const struct log_
     if (job == NULL)
         return NULL;
     job->name = strdup(name);
-    if (job->name == NULL || !log_dir_name_parse(str_of(job->name), &job->identity.topic, &job->identity.partition) ||
+    if (job->name == NULL ||
+        !log_dir_name_parse(str_of(job->name), &job->identity.topic, &job->identity.partition) ||
         log_manager_find(manager, job->identity.topic, job->identity.partition) != NULL ||
         asprintf(&path, "%s/%s", log_dir_path(manager->dirs[dir].dir), name) < 0)
         goto nothing;
     if (partition_metadata_load(path, &job->identity.topic_id, &reason) != PST_OK)
         memset(&job->identity.topic_id, 0, sizeof job->identity.topic_id);
-    switch (resolver->resolve(resolver->arg, &job->identity, &job->config, &job->topic_id, &job->leader_epoch)) {
+    switch (
+        resolver->resolve(resolver->arg, &job->identity, &job->config, &job->topic_id, &job->leader_epoch)) {
     case LOG_RESOLVED:
         break;
     case LOG_STRAY:
@@ -526,7 +532,8 @@ nothing:
     return NULL;
 }
 
-static unsigned start_loads(struct log_manager *manager, const struct log_resolver *resolver, struct load *load)
+static unsigned start_loads(struct log_manager *manager, const struct log_resolver *resolver,
+                            struct load *load)
 {
     unsigned total = 0;
 
@@ -551,15 +558,15 @@ static unsigned start_loads(struct log_manager *manager, const struct log_resolv
     return total;
 }
 
-static void finish_load(struct log_manager *manager, const struct log_resolver *resolver, struct load_job *job,
-                        unsigned done, unsigned total)
+static void finish_load(struct log_manager *manager, const struct log_resolver *resolver,
+                        struct load_job *job, unsigned done, unsigned total)
 {
     if (job->status == PST_OK)
-        job->status = remember(manager, job->identity.topic, job->identity.partition, job->dir, job->config.flush_ms,
-                               job->log);
+        job->status = remember(manager, job->identity.topic, job->identity.partition, job->dir,
+                               job->config.flush_ms, job->log);
     if (resolver->opened != NULL)
-        resolver->opened(resolver->arg, &job->identity, job->status == PST_OK ? job->log : NULL, job->status, job->text,
-                         done, total);
+        resolver->opened(resolver->arg, &job->identity, job->status == PST_OK ? job->log : NULL, job->status,
+                         job->text, done, total);
     load_job_free(job);
 }
 
@@ -587,7 +594,8 @@ enum pst_status log_manager_load(struct log_manager *manager, const struct log_r
     return PST_OK;
 }
 
-static bool has_partition(const struct log_manager *manager, unsigned dir, struct str topic, int32_t partition)
+static bool has_partition(const struct log_manager *manager, unsigned dir, struct str topic,
+                          int32_t partition)
 {
     char name[NAME_BYTES_MAX];
     char *path;
@@ -619,8 +627,8 @@ static unsigned choose_dir(const struct log_manager *manager, struct str topic, 
 }
 
 enum pst_status log_manager_open(struct log_manager *manager, struct str topic, int32_t partition,
-                                 const struct uuid *topic_id, int32_t leader_epoch, const struct log_config *config,
-                                 struct log **ret, char **ret_text)
+                                 const struct uuid *topic_id, int32_t leader_epoch,
+                                 const struct log_config *config, struct log **ret, char **ret_text)
 {
     unsigned dir = choose_dir(manager, topic, partition);
     enum pst_status status;
@@ -726,7 +734,8 @@ static enum pst_status add_offset(struct offset_checkpoint *checkpoint, enum per
     case PERIODIC_HIGH_WATERMARK:
         return offset_checkpoint_add(checkpoint, topic, entry->partition, offsets.high_watermark);
     default:
-        return offsets.start > 0 ? offset_checkpoint_add(checkpoint, topic, entry->partition, offsets.start) : PST_OK;
+        return offsets.start > 0 ? offset_checkpoint_add(checkpoint, topic, entry->partition, offsets.start)
+                                 : PST_OK;
     }
 }
 
@@ -761,8 +770,8 @@ static enum pst_status write_checkpoints(struct log_manager *manager, enum perio
         }
         if (status == PST_OK && !log_dir_is_offline(manager->dirs[d].dir)) {
             offset_checkpoint_sort(checkpoint);
-            status = offset_checkpoint_save(checkpoint, manager->env.files, log_dir_path(manager->dirs[d].dir),
-                                            checkpoint_file(kind));
+            status = offset_checkpoint_save(checkpoint, manager->env.files,
+                                            log_dir_path(manager->dirs[d].dir), checkpoint_file(kind));
             if (status == PST_IO)
                 log_dir_fail(manager->dirs[d].dir, "writing a checkpoint failed");
         }
@@ -902,7 +911,8 @@ static void close_logs(struct log_manager *manager)
             manager->dirs[entry->dir].close_failed = true;
             continue;
         }
-        *job = (struct close_job){.job = {.run = run_close}, .manager = manager, .entry = entry, .open = &open};
+        *job =
+            (struct close_job){.job = {.run = run_close}, .manager = manager, .entry = entry, .open = &open};
         open++;
         workers_submit(manager->env.workers, &job->job);
     }
@@ -934,7 +944,8 @@ enum pst_status log_manager_close(struct log_manager *manager)
         struct manager_dir *dir = &manager->dirs[i];
 
         if (checkpointed == PST_OK && !dir->close_failed && !log_dir_is_offline(dir->dir) &&
-            clean_shutdown_write(manager->env.files, log_dir_path(dir->dir), manager->settings.broker_epoch) == PST_OK)
+            clean_shutdown_write(manager->env.files, log_dir_path(dir->dir),
+                                 manager->settings.broker_epoch) == PST_OK)
             continue;
         status = PST_IO;
     }

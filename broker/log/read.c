@@ -10,7 +10,7 @@
 /* As append.c: what a batch may inflate to. */
 #define INFLATED_BYTES_MAX (256u * 1024 * 1024)
 /* A slice this close to the end of the log is in the page cache for sure. */
-#define HOT_TAIL_BYTES (16u * 1024 * 1024)
+#define HOT_TAIL_BYTES     (16u * 1024 * 1024)
 
 /* A place to start scanning from. */
 struct place {
@@ -20,7 +20,8 @@ struct place {
     bool last;          /* the active segment */
 };
 
-static bool find_in_tail(const struct log *log, int64_t offset, const struct segment *segment, int64_t *ret_position)
+static bool find_in_tail(const struct log *log, int64_t offset, const struct segment *segment,
+                         int64_t *ret_position)
 {
     for (unsigned i = 0; i < LOG_TAIL_BATCHES; i++) {
         const struct tail_batch *batch = &log->tail[i];
@@ -67,7 +68,8 @@ static enum pst_status scan_to(const struct place *place, int64_t offset, bool w
     int64_t position = place->position;
 
     for (;;) {
-        enum pst_status status = segment_read_header(place->segment, position, place->size_bytes, wait, ret_batch);
+        enum pst_status status =
+            segment_read_header(place->segment, position, place->size_bytes, wait, ret_batch);
 
         if (status != PST_OK)
             return status;
@@ -114,8 +116,8 @@ static int64_t last_position_before(struct log *log, const struct place *place, 
     return position;
 }
 
-static void cut_slice(struct log *log, const struct place *place, int64_t from, uint32_t first_bytes, int64_t bound,
-                      uint32_t length_max, bool first_whole, struct log_slice *ret)
+static void cut_slice(struct log *log, const struct place *place, int64_t from, uint32_t first_bytes,
+                      int64_t bound, uint32_t length_max, bool first_whole, struct log_slice *ret)
 {
     int64_t cut;
 
@@ -182,8 +184,8 @@ fail:
     return status;
 }
 
-enum pst_status log_read(struct log *log, int64_t offset, int64_t end_offset, uint32_t length_max, bool first_whole,
-                         struct log_slice *ret)
+enum pst_status log_read(struct log *log, int64_t offset, int64_t end_offset, uint32_t length_max,
+                         bool first_whole, struct log_slice *ret)
 {
     struct log_offsets offsets = log_offsets(log);
     enum pst_status status;
@@ -196,7 +198,8 @@ enum pst_status log_read(struct log *log, int64_t offset, int64_t end_offset, ui
     if (offset >= end_offset)
         return PST_OK;
     status = read_slice(log, offset, end_offset, length_max, first_whole, ret);
-    if (status == PST_CORRUPT || status == PST_IO) { /* frozen bytes that cannot be read: the disk has failed us */
+    if (status == PST_CORRUPT ||
+        status == PST_IO) { /* frozen bytes that cannot be read: the disk has failed us */
         log_fail(log, "reading", status);
         return PST_OFFLINE;
     }
@@ -220,8 +223,10 @@ static enum pst_status load_or_rebuild(struct log *log, struct segment *segment)
         interval = log->config.index_interval_bytes;
         pthread_mutex_unlock(&log->append_lock);
         segment_clear_indexes(shadow);
-        while ((status = segment_read_header(shadow, position, segment->size_bytes, true, &batch)) == PST_OK) {
-            segment_note_append(shadow, batch.last_offset, position, batch.size_bytes, batch.max_timestamp_ms, interval);
+        while ((status = segment_read_header(shadow, position, segment->size_bytes, true, &batch)) ==
+               PST_OK) {
+            segment_note_append(shadow, batch.last_offset, position, batch.size_bytes, batch.max_timestamp_ms,
+                                interval);
             position += batch.size_bytes;
         }
         if (status == PST_EOF)
@@ -315,8 +320,8 @@ int64_t log_bytes_between(struct log *log, int64_t offset, int64_t end_offset)
     return to - from;
 }
 
-enum pst_status log_aborted_txns(struct log *log, int64_t offset, int64_t end_offset, struct log_aborted_txn **ret,
-                                 unsigned *ret_count)
+enum pst_status log_aborted_txns(struct log *log, int64_t offset, int64_t end_offset,
+                                 struct log_aborted_txn **ret, unsigned *ret_count)
 {
     struct txn_index_found found = {0};
     struct log_aborted_txn *txns = NULL;
@@ -353,7 +358,8 @@ enum pst_status log_aborted_txns(struct log *log, int64_t offset, int64_t end_of
 
 /* ---- by time ---- */
 
-static enum pst_status read_batch(const struct segment *segment, int64_t position, uint32_t size_bytes, uint8_t **ret)
+static enum pst_status read_batch(const struct segment *segment, int64_t position, uint32_t size_bytes,
+                                  uint8_t **ret)
 {
     uint8_t *bytes = malloc(size_bytes);
     size_t got = 0;
@@ -414,10 +420,11 @@ static enum pst_status find_time_in(const struct segment *segment, int64_t posit
         if (status != PST_OK)
             return status;
         if (batch.base_offset < start_offset)
-            status = find_time_behind(bytes, batch.size_bytes, timestamp_ms, start_offset, ret_offset, ret_timestamp_ms);
+            status = find_time_behind(bytes, batch.size_bytes, timestamp_ms, start_offset, ret_offset,
+                                      ret_timestamp_ms);
         else
-            status = record_batch_find_time(bytes, batch.size_bytes, INFLATED_BYTES_MAX, timestamp_ms, ret_offset,
-                                            ret_timestamp_ms);
+            status = record_batch_find_time(bytes, batch.size_bytes, INFLATED_BYTES_MAX, timestamp_ms,
+                                            ret_offset, ret_timestamp_ms);
         free(bytes);
         *ret_epoch = batch.leader_epoch;
         if (status != PST_NOT_FOUND)
@@ -445,8 +452,8 @@ static enum pst_status find_time_from(struct log *log, int64_t segment_offset, i
     pthread_mutex_unlock(&log->state_lock);
     status = PST_EOF;
     if (max_ms >= timestamp_ms)
-        status = find_time_in(segment, place.position, place.size_bytes, timestamp_ms, start_offset, ret_offset,
-                              ret_timestamp_ms, ret_epoch);
+        status = find_time_in(segment, place.position, place.size_bytes, timestamp_ms, start_offset,
+                              ret_offset, ret_timestamp_ms, ret_epoch);
     if (status == PST_EOF && next_segment_start(log, segment, ret_next) != PST_OK)
         status = PST_NOT_FOUND;
     segment_unref(segment);
@@ -470,7 +477,8 @@ enum pst_status log_find_time(struct log *log, int64_t timestamp_ms, int64_t end
     return status;
 }
 
-enum pst_status log_find_max_time(struct log *log, int64_t *ret_offset, int64_t *ret_timestamp_ms, int32_t *ret_epoch)
+enum pst_status log_find_max_time(struct log *log, int64_t *ret_offset, int64_t *ret_timestamp_ms,
+                                  int32_t *ret_epoch)
 {
     int64_t best_ms = NO_TIMESTAMP;
     int64_t offset = log->start_offset;
@@ -494,8 +502,8 @@ enum pst_status log_find_max_time(struct log *log, int64_t *ret_offset, int64_t 
     } while (next >= 0);
     if (best_ms == NO_TIMESTAMP)
         return PST_NOT_FOUND;
-    return find_time_from(log, offset, best_ms, log->start_offset, ret_offset, ret_timestamp_ms, ret_epoch, &next) ==
-                   PST_OK
+    return find_time_from(log, offset, best_ms, log->start_offset, ret_offset, ret_timestamp_ms, ret_epoch,
+                          &next) == PST_OK
                ? PST_OK
                : PST_NOT_FOUND;
 }

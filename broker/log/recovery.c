@@ -1,4 +1,5 @@
-/* Opening what a stop has left: trusting a clean one, verifying everything above the recovery point after any other. */
+/* Opening what a stop has left: trusting a clean one, verifying everything above the recovery point after any
+ * other. */
 #include "broker/log/log_dir.h"
 #include "broker/log/log_internal.h"
 #include "broker/log/trash.h"
@@ -14,9 +15,11 @@
 
 static bool parse_segment_name(const char *name, int64_t *ret_base_offset)
 {
-    if (strlen(name) != SEGMENT_NAME_LENGTH + strlen(".log") || strcmp(name + SEGMENT_NAME_LENGTH, ".log") != 0)
+    if (strlen(name) != SEGMENT_NAME_LENGTH + strlen(".log") ||
+        strcmp(name + SEGMENT_NAME_LENGTH, ".log") != 0)
         return false;
-    return name[0] >= '0' && name[0] <= '9' && str_parse_i64(str_of_bytes(name, SEGMENT_NAME_LENGTH), ret_base_offset);
+    return name[0] >= '0' && name[0] <= '9' &&
+           str_parse_i64(str_of_bytes(name, SEGMENT_NAME_LENGTH), ret_base_offset);
 }
 
 static int by_offset(const void *a, const void *b)
@@ -55,7 +58,8 @@ static enum pst_status list_segments(const struct log *log, int64_t **ret, unsig
         if (!parse_segment_name(entry->d_name, &offset))
             continue;
         if (count == capacity) {
-            int64_t *grown = realloc(offsets, (capacity = capacity == 0 ? 8 : capacity * 2) * sizeof *offsets);
+            int64_t *grown =
+                realloc(offsets, (capacity = capacity == 0 ? 8 : capacity * 2) * sizeof *offsets);
 
             if (grown == NULL) {
                 status = PST_NOMEM;
@@ -77,7 +81,8 @@ static enum pst_status list_segments(const struct log *log, int64_t **ret, unsig
     return PST_OK;
 }
 
-static enum pst_status read_exactly(const struct segment *segment, int64_t position, uint8_t *to, uint32_t length)
+static enum pst_status read_exactly(const struct segment *segment, int64_t position, uint8_t *to,
+                                    uint32_t length)
 {
     while (length > 0) {
         ssize_t n = pread(segment->fd, to, length, position);
@@ -131,8 +136,8 @@ static enum pst_status replay_producer(struct scan *scan, const struct record_ba
     return status;
 }
 
-/* One batch, with everything a torn or stale tail could get wrong.  PST_EOF at the end, PST_CORRUPT where the valid part
- * ends. */
+/* One batch, with everything a torn or stale tail could get wrong.  PST_EOF at the end, PST_CORRUPT where the
+ * valid part ends. */
 static enum pst_status scan_batch(struct scan *scan, bool verify)
 {
     struct segment *segment = scan->segment;
@@ -143,14 +148,16 @@ static enum pst_status scan_batch(struct scan *scan, bool verify)
         uint8_t raw[17] = {0};
 
         /* a whole old message: length sane, offset in place */
-        if (scan->position == 0 && read_exactly(segment, 0, raw, sizeof raw) == PST_OK && load_be32(raw + 8) >= 14 &&
-            load_be32(raw + 8) <= (uint64_t)segment->size_bytes && (int64_t)load_be64(raw) >= segment->base_offset)
+        if (scan->position == 0 && read_exactly(segment, 0, raw, sizeof raw) == PST_OK &&
+            load_be32(raw + 8) >= 14 && load_be32(raw + 8) <= (uint64_t)segment->size_bytes &&
+            (int64_t)load_be64(raw) >= segment->base_offset)
             scan->old_magic = true;
     }
     if (status != PST_OK)
         return status;
     if (info.base_offset < scan->next_offset || info.last_offset < info.base_offset ||
-        info.last_offset - segment->base_offset > INT32_MAX || (info.leader_epoch >= 0 && info.leader_epoch < scan->epoch))
+        info.last_offset - segment->base_offset > INT32_MAX ||
+        (info.leader_epoch >= 0 && info.leader_epoch < scan->epoch))
         return PST_CORRUPT;
     if (verify || (info.attributes & RECORD_BATCH_CONTROL) != 0) {
         if (info.size_bytes > scan->batch_capacity) {
@@ -256,7 +263,8 @@ static char *refusal(const struct segment *segment)
     char *text;
 
     return asprintf(&text,
-                    "%s holds messages of an old format (magic 0 or 1), which Penstock does not read; let Kafka 3.x "
+                    "%s holds messages of an old format (magic 0 or 1), which Penstock does not read; let "
+                    "Kafka 3.x "
                     "convert it, the file is unchanged",
                     segment->path) < 0
                ? NULL
@@ -284,7 +292,8 @@ static enum pst_status open_segments(struct log *log, const int64_t *offsets, un
     for (unsigned i = 0; i < count && status == PST_OK; i++) {
         struct segment *segment;
 
-        status = segment_open(log->env.files, log->path, offsets[i], false, clock_wall_ms(log->env.clock), &segment);
+        status = segment_open(log->env.files, log->path, offsets[i], false, clock_wall_ms(log->env.clock),
+                              &segment);
         if (status != PST_OK)
             break;
         segment->sealed = i + 1 < count;
@@ -336,14 +345,15 @@ static enum pst_status recover_segments(struct log *log, const struct log_openin
     if (!opening->clean) {
         verify_first = log_segment_index(log, from);
     } else if (segment_load_indexes(last) != PST_OK && last->size_bytes > 0) {
-        verify_first = log->segment_count - 1; /* an index that does not fit its segment: look at everything in it */
+        verify_first =
+            log->segment_count - 1; /* an index that does not fit its segment: look at everything in it */
     } else {
         last->indexes_loaded = true;
     }
-    status = producer_snapshot_load(log->producers, log->env.files, log->path,
-                                    verify_first < log->segment_count ? log->segments[verify_first]->base_offset
-                                                                      : INT64_MAX,
-                                    clock_wall_ms(log->env.clock), &snapshot_offset);
+    status = producer_snapshot_load(
+        log->producers, log->env.files, log->path,
+        verify_first < log->segment_count ? log->segments[verify_first]->base_offset : INT64_MAX,
+        clock_wall_ms(log->env.clock), &snapshot_offset);
     if (status != PST_OK)
         return status;
     scan->replay_from = snapshot_offset > 0 ? snapshot_offset : log->segments[0]->base_offset;
@@ -459,9 +469,9 @@ enum pst_status log_recover(struct log *log, const struct log_opening *opening, 
     producer_state_settle(log->producers, scan.next_offset);
     atomic_store(&log->first_unstable, producer_state_first_unstable(log->producers));
     /* what was verified but not synced is synced by the next flush */
-    atomic_store(&log->recovery_point, opening->clean ? scan.next_offset
-                 : opening->recovery_point < scan.next_offset ? opening->recovery_point
-                                                              : scan.next_offset);
+    atomic_store(&log->recovery_point, opening->clean                               ? scan.next_offset
+                                       : opening->recovery_point < scan.next_offset ? opening->recovery_point
+                                                                                    : scan.next_offset);
     if (log->recovery_point < scan.next_offset)
         atomic_store(&log->unflushed_since_ms, clock_monotonic_us(log->env.clock) / 1000);
     log_bound_indexes(log);

@@ -8,7 +8,8 @@
 /* Producers looked at in one go, under the append lock: a few microseconds. */
 #define EXPIRE_STEP_MAX 256u
 
-/* When the last record of a segment was written: its largest timestamp, or where it has none the file's own time. */
+/* When the last record of a segment was written: its largest timestamp, or where it has none the file's own
+ * time. */
 static int64_t largest_timestamp_ms(struct log *log, const struct segment *segment)
 {
     int64_t timestamp_ms = NO_TIMESTAMP;
@@ -29,7 +30,8 @@ static int64_t largest_timestamp_ms(struct log *log, const struct segment *segme
     return (int64_t)info.st_mtim.tv_sec * 1000 + info.st_mtim.tv_nsec / 1000000;
 }
 
-/* Base offset of the first segment that has not expired by time, or the end when all have.  Reads the disk. */
+/* Base offset of the first segment that has not expired by time, or the end when all have.  Reads the disk.
+ */
 static int64_t first_unexpired(struct log *log, int64_t retention_ms, int64_t now_ms)
 {
     int64_t offset;

@@ -49,8 +49,8 @@ void segment_unref(struct segment *segment)
         segment_free(segment);
 }
 
-enum pst_status segment_open(const struct file_ops *files, const char *dir_path, int64_t base_offset, bool create,
-                             int64_t now_ms, struct segment **ret)
+enum pst_status segment_open(const struct file_ops *files, const char *dir_path, int64_t base_offset,
+                             bool create, int64_t now_ms, struct segment **ret)
 {
     struct segment *segment = calloc(1, sizeof *segment);
     enum pst_status status = PST_NOMEM;
@@ -120,10 +120,12 @@ static void add_offset_entry(struct segment *segment, int64_t offset, int64_t po
     segment->offset_count++;
 }
 
-/* Timestamps and offsets both rise strictly; an entry that would not is left out, as Kafka's maybeAppend does. */
+/* Timestamps and offsets both rise strictly; an entry that would not is left out, as Kafka's maybeAppend
+ * does. */
 static void add_time_entry(struct segment *segment)
 {
-    const struct time_index_entry *last = segment->time_count > 0 ? &segment->times[segment->time_count - 1] : NULL;
+    const struct time_index_entry *last =
+        segment->time_count > 0 ? &segment->times[segment->time_count - 1] : NULL;
     uint32_t relative = (uint32_t)(segment->max_timestamp_offset - segment->base_offset);
 
     if (segment->max_timestamp_ms < 0 ||
@@ -223,7 +225,8 @@ enum pst_status segment_trim(struct segment *segment)
     return segment->files->ftruncate(segment->fd, segment->size_bytes) == 0 ? PST_OK : PST_IO;
 }
 
-static enum pst_status write_index(const struct segment *segment, const char *suffix, const void *bytes, size_t length)
+static enum pst_status write_index(const struct segment *segment, const char *suffix, const void *bytes,
+                                   size_t length)
 {
     char *path = sister_path(segment, suffix);
     enum pst_status status = PST_OK;
@@ -248,9 +251,11 @@ enum pst_status segment_write_indexes(struct segment *segment)
 
     BUG_ON(!segment->indexes_loaded);
     add_time_entry(segment);
-    status = write_index(segment, ".index", segment->offsets, segment->offset_count * sizeof *segment->offsets);
+    status =
+        write_index(segment, ".index", segment->offsets, segment->offset_count * sizeof *segment->offsets);
     if (status == PST_OK)
-        status = write_index(segment, ".timeindex", segment->times, segment->time_count * sizeof *segment->times);
+        status =
+            write_index(segment, ".timeindex", segment->times, segment->time_count * sizeof *segment->times);
     return status;
 }
 
@@ -269,8 +274,8 @@ void segment_clear_indexes(struct segment *segment)
 /* An index of a segment is at most this large: segment.index.bytes cannot be set higher than int32. */
 #define INDEX_BYTES_MAX ((size_t)INT32_MAX)
 
-static enum pst_status read_index(const struct segment *segment, const char *suffix, size_t entry_bytes, void **ret,
-                                  uint32_t *ret_count)
+static enum pst_status read_index(const struct segment *segment, const char *suffix, size_t entry_bytes,
+                                  void **ret, uint32_t *ret_count)
 {
     char *path = sister_path(segment, suffix);
     enum pst_status status;
@@ -379,7 +384,8 @@ int64_t segment_stored_timestamp(const struct segment *segment)
     free(path);
     if (fd < 0)
         return NO_TIMESTAMP;
-    if (fstat(fd, &info) == 0 && info.st_size >= (off_t)sizeof last && info.st_size % (off_t)sizeof last == 0 &&
+    if (fstat(fd, &info) == 0 && info.st_size >= (off_t)sizeof last &&
+        info.st_size % (off_t)sizeof last == 0 &&
         pread(fd, &last, sizeof last, info.st_size - (off_t)sizeof last) == (ssize_t)sizeof last)
         timestamp_ms = (int64_t)load_be64(last.timestamp.bytes);
     segment->files->close(fd);

@@ -45,8 +45,8 @@ void trash_free(struct trash *trash)
 {
     if (trash == NULL)
         return;
-    LIST_FOR_EACH(link, &trash->items)
-    free(CONTAINER_OF(link, struct trash_item, link));
+    LIST_FOR_EACH (link, &trash->items)
+        free(CONTAINER_OF(link, struct trash_item, link));
     pthread_mutex_destroy(&trash->lock);
     free(trash);
 }
@@ -85,8 +85,7 @@ static struct trash_item *take_due(struct trash *trash)
     struct trash_item *due = NULL;
 
     pthread_mutex_lock(&trash->lock);
-    LIST_FOR_EACH(link, &trash->items)
-    {
+    LIST_FOR_EACH (link, &trash->items) {
         struct trash_item *item = CONTAINER_OF(link, struct trash_item, link);
 
         if (item->due_us > now_us)
@@ -107,7 +106,8 @@ static bool is_dir(const char *path)
     return lstat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-/* Removes one name inside; 0, or the errno; ENOENT: the directory is empty.  Partitions have no folders inside. */
+/* Removes one name inside; 0, or the errno; ENOENT: the directory is empty.  Partitions have no folders
+ * inside. */
 static int remove_one_inside(const struct trash *trash, const char *path)
 {
     DIR *dir = opendir(path);
@@ -149,7 +149,8 @@ static void give_up(const struct trash_item *item, int error)
 
     if (item->dir == NULL)
         return;
-    snprintf(text, sizeof text, "removing %s failed: %s", item->path, pst_status_text(pst_status_of_errno(error)));
+    snprintf(text, sizeof text, "removing %s failed: %s", item->path,
+             pst_status_text(pst_status_of_errno(error)));
     log_dir_fail(item->dir, text);
 }
 
@@ -188,8 +189,7 @@ int64_t trash_next_ms(struct trash *trash)
 
     pthread_mutex_lock(&trash->lock);
     empty = list_is_empty(&trash->items);
-    LIST_FOR_EACH(link, &trash->items)
-    {
+    LIST_FOR_EACH (link, &trash->items) {
         const struct trash_item *item = CONTAINER_OF(link, struct trash_item, link);
 
         if (item->due_us < next_us)

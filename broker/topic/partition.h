@@ -36,11 +36,13 @@ struct partition {
 /* Somebody who wants to know when the partition has more to read (a parked fetch).  Embedded by its owner. */
 struct partition_waiter {
     struct list link;
-    void (*wake)(struct partition_waiter *waiter); /* any thread, under waiters_lock: must only post or flag */
+    void (*wake)(
+        struct partition_waiter *waiter); /* any thread, under waiters_lock: must only post or flag */
 };
 
 /* References the log's name and id; takes over `log`.  NULL: out of memory (log untouched). */
-struct partition *partition_new(struct str topic, const struct uuid *topic_id, int32_t index, struct log *log);
+struct partition *partition_new(struct str topic, const struct uuid *topic_id, int32_t index,
+                                struct log *log);
 struct partition *partition_ref(struct partition *partition);
 void partition_unref(struct partition *partition); /* NULL is fine */
 
@@ -48,7 +50,8 @@ struct str partition_topic(const struct partition *partition);
 
 /* After waiting starts, look at the log once more: data may have come in between. */
 void partition_wait(struct partition *partition, struct partition_waiter *waiter);
-void partition_wait_end(struct partition *partition, struct partition_waiter *waiter); /* harmless when not waiting */
+void partition_wait_end(struct partition *partition,
+                        struct partition_waiter *waiter); /* harmless when not waiting */
 /* New data, a moved high watermark, or the partition is going away. */
 void partition_notify(struct partition *partition);
 

@@ -75,7 +75,8 @@ static enum pst_status take(const struct topic *topic, int32_t index, struct par
     return PST_OK;
 }
 
-enum pst_status registry_find(struct registry *registry, struct str name, int32_t index, struct partition **ret)
+enum pst_status registry_find(struct registry *registry, struct str name, int32_t index,
+                              struct partition **ret)
 {
     enum pst_status status = PST_NOT_FOUND;
     const struct topic *topic;

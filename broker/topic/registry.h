@@ -1,7 +1,7 @@
 /* All partitions this broker serves, found by topic name or id.
  *
- * Threads: lookups from any thread under a read lock (rank: above everything a partition locks); changes from the
- * control thread only.  What a lookup returns is referenced: give it back with partition_unref. */
+ * Threads: lookups from any thread under a read lock (rank: above everything a partition locks); changes from
+ * the control thread only.  What a lookup returns is referenced: give it back with partition_unref. */
 #ifndef PENSTOCK_BROKER_TOPIC_REGISTRY_H
 #define PENSTOCK_BROKER_TOPIC_REGISTRY_H
 
@@ -25,8 +25,8 @@ bool registry_topic_name(struct registry *registry, const struct uuid *topic_id,
 /* False: unknown name. */
 bool registry_topic_id(struct registry *registry, struct str topic, struct uuid *ret);
 
-/* Takes over the caller's reference.  The partitions of a topic are added in order 0, 1, 2, ...  PST_NOMEM: not added,
- * the reference stays with the caller. */
+/* Takes over the caller's reference.  The partitions of a topic are added in order 0, 1, 2, ...  PST_NOMEM:
+ * not added, the reference stays with the caller. */
 MUST_CHECK enum pst_status registry_add(struct registry *registry, struct partition *partition);
 /* Takes a topic out and hands its partitions to fn (with the registry's reference, without the lock held). */
 void registry_remove(struct registry *registry, const struct uuid *topic_id,

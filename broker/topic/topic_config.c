@@ -128,8 +128,8 @@ enum pst_status topic_config_check(struct str name, struct str value, struct buf
         return PST_OK;
     buf_printf(reason, "Invalid value %.*s for configuration %s: expected ", STR_FORMAT(value), row->name);
     if (row->type == TOPIC_CONFIG_INT || row->type == TOPIC_CONFIG_DOUBLE)
-        buf_printf(reason, "a%s number from %" PRId64 " to %" PRId64, row->type == TOPIC_CONFIG_INT ? " whole" : "",
-                   row->min, row->max);
+        buf_printf(reason, "a%s number from %" PRId64 " to %" PRId64,
+                   row->type == TOPIC_CONFIG_INT ? " whole" : "", row->min, row->max);
     else
         buf_append_text(reason, expectation(row));
     return PST_INVALID;
@@ -164,7 +164,8 @@ static struct str text_of(const struct resolving *r, const char *name, struct bu
     return buf_view(scratch);
 }
 
-/* Values were checked when they were set; one that does not parse (a foreign directory) falls back to the default. */
+/* Values were checked when they were set; one that does not parse (a foreign directory) falls back to the
+ * default. */
 static int64_t number_of(const struct resolving *r, const char *name, struct buf *scratch)
 {
     int64_t number = 0;

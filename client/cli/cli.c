@@ -37,7 +37,8 @@ int cli_usage(const struct cli *cli, const char *format, ...)
     return CLI_USAGE;
 }
 
-bool cli_number(const struct cli *cli, const char *name, const char *text, int64_t min, int64_t max, int64_t *ret)
+bool cli_number(const struct cli *cli, const char *name, const char *text, int64_t min, int64_t max,
+                int64_t *ret)
 {
     int64_t number;
 
@@ -45,7 +46,8 @@ bool cli_number(const struct cli *cli, const char *name, const char *text, int64
         *ret = number;
         return true;
     }
-    cli_complain(cli, "%s %s: expected a whole number from %lld to %lld", name, text, (long long)min, (long long)max);
+    cli_complain(cli, "%s %s: expected a whole number from %lld to %lld", name, text, (long long)min,
+                 (long long)max);
     return false;
 }
 
@@ -79,7 +81,8 @@ static bool set_broker(const struct cli *cli, const char *address)
 }
 
 static const struct cli_option common_options[] = {
-    {'b', "bootstrap-server", true}, {'X', "set", true}, {'J', "json", false}, {'q', "quiet", false}, {'h', "help", false},
+    {'b', "bootstrap-server", true}, {'X', "set", true},   {'J', "json", false},
+    {'q', "quiet", false},           {'h', "help", false},
 };
 
 static const struct cli_option *find_option(const struct cli_option *options, size_t count, const char *word,
@@ -137,7 +140,8 @@ int cli_read(struct cli *cli, const char *command, const char *help, int argc, c
         option = find_option(options, option_count, word + 1, length - 1);
         is_common = option == NULL;
         if (option == NULL)
-            option = find_option(common_options, sizeof common_options / sizeof common_options[0], word + 1, length - 1);
+            option = find_option(common_options, sizeof common_options / sizeof common_options[0], word + 1,
+                                 length - 1);
         if (option == NULL || (!option->has_value && word[length] != '\0'))
             return cli_usage(cli, "unknown option '%s'", word);
         if (option->has_value) {
@@ -186,7 +190,11 @@ void cli_end(struct cli *cli)
 /* Length of the valid UTF-8 sequence at `at`, 0: none. */
 static size_t utf8_length(const unsigned char *at, size_t left)
 {
-    size_t length = at[0] < 0x80 ? 1 : at[0] >= 0xc2 && at[0] < 0xe0 ? 2 : at[0] >= 0xe0 && at[0] < 0xf0 ? 3 : at[0] >= 0xf0 && at[0] < 0xf5 ? 4 : 0;
+    size_t length = at[0] < 0x80                    ? 1
+                    : at[0] >= 0xc2 && at[0] < 0xe0 ? 2
+                    : at[0] >= 0xe0 && at[0] < 0xf0 ? 3
+                    : at[0] >= 0xf0 && at[0] < 0xf5 ? 4
+                                                    : 0;
 
     if (length == 0 || length > left)
         return 0;
@@ -252,8 +260,9 @@ void cli_progress_show(struct cli_progress *progress, uint64_t done, uint64_t to
     filled = total == 0 ? 0 : (unsigned)(done * PROGRESS_WIDTH / total);
     fprintf(stderr, "\r\033[K");
     if (total > 0)
-        fprintf(stderr, "[%.*s%.*s] %3u %%  ", (int)filled, "##############################", (int)(PROGRESS_WIDTH - filled),
-                "..............................", (unsigned)(done * 100 / total));
+        fprintf(stderr, "[%.*s%.*s] %3u %%  ", (int)filled, "##############################",
+                (int)(PROGRESS_WIDTH - filled), "..............................",
+                (unsigned)(done * 100 / total));
     fprintf(stderr, "%llu records  %.0f/s  %.1f MB/s", (unsigned long long)done, (double)done / seconds,
             (double)bytes / 1e6 / seconds);
     fflush(stderr);

@@ -39,7 +39,8 @@ struct cli_command {
 
 extern const struct cli_command cli_commands[]; /* ends with a NULL name */
 
-/* A sub-command's own option: 'letter' or a long name ("--partitions"); value NULL for flags.  False: not one of its. */
+/* A sub-command's own option: 'letter' or a long name ("--partitions"); value NULL for flags.  False: not one
+ * of its. */
 typedef bool (*cli_option_fn)(void *arg, const char *name, const char *value);
 
 struct cli_option {
@@ -48,8 +49,9 @@ struct cli_option {
     bool has_value;
 };
 
-/* Reads the common options (-b, -X, -J, -q, -h) and the command's own; words that are no options are collected in argv.
- * Returns CLI_OK to go on, or the exit code to end with (help was printed, or the mistake). */
+/* Reads the common options (-b, -X, -J, -q, -h) and the command's own; words that are no options are
+ * collected in argv. Returns CLI_OK to go on, or the exit code to end with (help was printed, or the
+ * mistake). */
 int cli_read(struct cli *cli, const char *command, const char *help, int argc, char **argv,
              const struct cli_option *options, size_t option_count, cli_option_fn take, void *arg);
 /* Makes cli->client.  False: the reason was printed. */
@@ -64,7 +66,8 @@ void cli_complain_error(const struct cli *cli, const char *what, const struct ps
 int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* A whole number within [min, max]; false: complained. */
-bool cli_number(const struct cli *cli, const char *name, const char *text, int64_t min, int64_t max, int64_t *ret);
+bool cli_number(const struct cli *cli, const char *name, const char *text, int64_t min, int64_t max,
+                int64_t *ret);
 
 /* A JSON string with quotes, escaped; bytes that are not UTF-8 become \ufffd. */
 void cli_json_text(FILE *out, const char *text, size_t length);

@@ -3,16 +3,15 @@
 
 #include <string.h>
 
-static const char help[] =
-    "usage: penstock cluster ping\n"
-    "       penstock cluster describe [-J]\n"
-    "       penstock cluster api-versions [-J]\n"
-    "\n"
-    "  -b, -X, -J, -q, -h   see penstock --help\n"
-    "\n"
-    "Examples:\n"
-    "  penstock cluster ping -b 127.0.0.1:9092 && echo up\n"
-    "  penstock cluster api-versions\n";
+static const char help[] = "usage: penstock cluster ping\n"
+                           "       penstock cluster describe [-J]\n"
+                           "       penstock cluster api-versions [-J]\n"
+                           "\n"
+                           "  -b, -X, -J, -q, -h   see penstock --help\n"
+                           "\n"
+                           "Examples:\n"
+                           "  penstock cluster ping -b 127.0.0.1:9092 && echo up\n"
+                           "  penstock cluster api-versions\n";
 
 static int ping(struct cli *cli)
 {
@@ -41,8 +40,8 @@ static int api_versions(struct cli *cli)
     for (size_t i = 0; i < versions->count; i++) {
         const struct pst_api_range *api = &versions->apis[i];
 
-        printf(cli->json ? "{\"key\":%d,\"name\":\"%s\",\"min\":%d,\"max\":%d}\n" : "%3d  %-32s %d-%d\n", api->key,
-               api->name != NULL ? api->name : "?", api->version_min, api->version_max);
+        printf(cli->json ? "{\"key\":%d,\"name\":\"%s\",\"min\":%d,\"max\":%d}\n" : "%3d  %-32s %d-%d\n",
+               api->key, api->name != NULL ? api->name : "?", api->version_min, api->version_max);
     }
     pst_result_free(versions);
     return CLI_OK;
@@ -63,8 +62,8 @@ static int describe(struct cli *cli)
     for (size_t i = 0; i < cluster->broker_count; i++) {
         const struct pst_broker_info *broker = &cluster->brokers[i];
 
-        printf(cli->json ? "{\"broker\":%d,\"host\":\"%s\",\"port\":%d}\n" : "broker %d  %s:%d\n", broker->id, broker->host,
-               broker->port);
+        printf(cli->json ? "{\"broker\":%d,\"host\":\"%s\",\"port\":%d}\n" : "broker %d  %s:%d\n", broker->id,
+               broker->host, broker->port);
     }
     pst_result_free(cluster);
     return CLI_OK;
@@ -82,7 +81,7 @@ int cli_cluster(int argc, char **argv)
 {
     struct cli cli;
     int code = cli_read(&cli, "cluster", help, argc, argv, NULL, 0, take_nothing, NULL);
-    int (*verb)(struct cli *cli) = NULL;
+    int (*verb)(struct cli * cli) = NULL;
 
     if (code == CLI_OK && cli.argc == 1)
         verb = strcmp(cli.argv[0], "ping") == 0           ? ping

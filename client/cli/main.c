@@ -13,7 +13,8 @@ const struct cli_command cli_commands[] = {
 
 static void print_help(FILE *out)
 {
-    fputs("usage: penstock COMMAND [OPTION]... [ARGUMENT]...\n\nThe command line of the Penstock log broker; works with "
+    fputs("usage: penstock COMMAND [OPTION]... [ARGUMENT]...\n\nThe command line of the Penstock log broker; "
+          "works with "
           "Apache Kafka as well.\n\nCommands:\n",
           out);
     for (const struct cli_command *command = cli_commands; command->name != NULL; command++)

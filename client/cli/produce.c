@@ -54,7 +54,7 @@ struct produce {
 };
 
 static const struct cli_option options[] = {
-    {'t', "topic", true},     {'p', "partition", true}, {'k', "key", true},   {'K', "key-delimiter", true},
+    {'t', "topic", true},     {'p', "partition", true}, {'k', "key", true},      {'K', "key-delimiter", true},
     {'D', "delimiter", true}, {'H', "header", true},    {'z', "compress", true}, {'Z', "null", false},
     {'l', "lines", false},    {'a', "acks", true},
 };
@@ -118,7 +118,8 @@ static bool take(void *arg, const char *name, const char *value)
     else if (strcmp(name, "compress") == 0)
         return set(produce, "compression.type", value);
     else if (strcmp(name, "acks") == 0)
-        return (strcmp(value, "all") == 0 || strcmp(value, "-1") == 0 || set(produce, "enable.idempotence", "false")) &&
+        return (strcmp(value, "all") == 0 || strcmp(value, "-1") == 0 ||
+                set(produce, "enable.idempotence", "false")) &&
                set(produce, "acks", value);
     else if (strcmp(name, "null") == 0)
         produce->null_empty = true;
@@ -170,7 +171,8 @@ static bool send_line(struct produce *produce, char *line, size_t length)
     size_t delimiter_length;
 
     if (produce->key_delimiter == NULL)
-        return send_record(produce, produce->key, produce->key == NULL ? 0 : strlen(produce->key), line, length);
+        return send_record(produce, produce->key, produce->key == NULL ? 0 : strlen(produce->key), line,
+                           length);
     delimiter_length = strlen(produce->key_delimiter);
     found = memmem(line, length, produce->key_delimiter, delimiter_length);
     if (found == NULL)
@@ -254,16 +256,16 @@ static int run(struct produce *produce)
     cli_progress_end(&produce->progress);
     pst_producer_free(produce->producer);
     if (produce->failed > 0)
-        cli_complain(&produce->cli, "%llu of %llu records were not delivered", (unsigned long long)produce->failed,
-                     (unsigned long long)produce->sent);
+        cli_complain(&produce->cli, "%llu of %llu records were not delivered",
+                     (unsigned long long)produce->failed, (unsigned long long)produce->sent);
     return sent && produce->failed == 0 ? CLI_OK : CLI_FAILED;
 }
 
 int cli_produce(int argc, char **argv)
 {
     struct produce produce = {.partition = PST_PARTITION_ANY, .delimiter = '\n'};
-    int code = cli_read(&produce.cli, "produce", help, argc, argv, options, sizeof options / sizeof options[0], take,
-                        &produce);
+    int code = cli_read(&produce.cli, "produce", help, argc, argv, options,
+                        sizeof options / sizeof options[0], take, &produce);
 
     if (code == CLI_OK)
         code = run(&produce);

@@ -9,7 +9,8 @@
 static const char help[] =
     "usage: penstock topics list [-J]\n"
     "       penstock topics describe [TOPIC]...\n"
-    "       penstock topics create TOPIC... [-p PARTITIONS] [-r REPLICAS] [-c KEY=VALUE]... [--validate-only]\n"
+    "       penstock topics create TOPIC... [-p PARTITIONS] [-r REPLICAS] [-c KEY=VALUE]... "
+    "[--validate-only]\n"
     "       penstock topics delete TOPIC...\n"
     "       penstock topics partitions TOPIC COUNT\n"
     "\n"
@@ -39,8 +40,8 @@ struct topics {
 };
 
 static const struct cli_option options[] = {
-    {'p', "partitions", true},     {'r', "replication-factor", true}, {'c', "config", true},
-    {0, "if-not-exists", false},   {0, "if-exists", false},           {0, "validate-only", false},
+    {'p', "partitions", true},   {'r', "replication-factor", true}, {'c', "config", true},
+    {0, "if-not-exists", false}, {0, "if-exists", false},           {0, "validate-only", false},
 };
 
 static bool add_setting(struct topics *topics, const char *pair)
@@ -92,7 +93,8 @@ static int list(struct topics *topics)
         if (topics->cli.json) {
             printf("{\"topic\":");
             cli_json_text(stdout, topic->name, strlen(topic->name));
-            printf(",\"partitions\":%zu,\"internal\":%s}\n", topic->partition_count, topic->internal ? "true" : "false");
+            printf(",\"partitions\":%zu,\"internal\":%s}\n", topic->partition_count,
+                   topic->internal ? "true" : "false");
         } else {
             printf("%s\n", topic->name);
         }
@@ -119,15 +121,15 @@ static void describe_topic(const struct pst_topic_info *topic, bool json)
         cli_json_text(stdout, topic->name, strlen(topic->name));
         printf(",\"internal\":%s,\"partitions\":[", topic->internal ? "true" : "false");
     } else {
-        printf("%s  %zu partition%s%s\n", topic->name, topic->partition_count, topic->partition_count == 1 ? "" : "s",
-               topic->internal ? ", internal" : "");
+        printf("%s  %zu partition%s%s\n", topic->name, topic->partition_count,
+               topic->partition_count == 1 ? "" : "s", topic->internal ? ", internal" : "");
     }
     for (size_t i = 0; i < topic->partition_count; i++) {
         const struct pst_partition_info *p = &topic->partitions[i];
 
         if (json)
-            printf("%s{\"partition\":%d,\"leader\":%d,\"epoch\":%d", i > 0 ? "," : "", p->partition, p->leader,
-                   p->leader_epoch);
+            printf("%s{\"partition\":%d,\"leader\":%d,\"epoch\":%d", i > 0 ? "," : "", p->partition,
+                   p->leader, p->leader_epoch);
         else
             printf("  %-5d leader %d  epoch %d", p->partition, p->leader, p->leader_epoch);
         print_nodes("replicas", p->replicas, p->replica_count, json);
@@ -165,8 +167,8 @@ static int describe(struct topics *topics)
 }
 
 /* One topic's fate; what the user has excused is no failure. */
-static int tell(const struct topics *topics, const char *done, const char *name, const struct pst_outcome *outcome,
-                bool excused)
+static int tell(const struct topics *topics, const char *done, const char *name,
+                const struct pst_outcome *outcome, bool excused)
 {
     if (outcome->code != 0 && !excused) {
         cli_complain(&topics->cli, "%s: %s (%s)", name, outcome->text, pst_err_name(outcome->code));
@@ -190,8 +192,8 @@ static int create(struct topics *topics)
                                            .replication_factor = (int16_t)topics->replicas,
                                            .settings = topics->settings,
                                            .setting_count = topics->setting_count};
-    if (wanted == NULL || pst_create_topics(topics->cli.client, wanted, count, topics->validate_only, CLI_TIMEOUT_MS,
-                                            &error) != 0) {
+    if (wanted == NULL || pst_create_topics(topics->cli.client, wanted, count, topics->validate_only,
+                                            CLI_TIMEOUT_MS, &error) != 0) {
         cli_complain_error(&topics->cli, "create", &error);
         free(wanted);
         return CLI_FAILED;
@@ -203,7 +205,7 @@ static int create(struct topics *topics)
     return code;
 }
 
-static int delete(struct topics *topics)
+static int delete (struct topics *topics)
 {
     size_t count = (size_t)topics->cli.argc - 1;
     struct pst_topic_removal *removals = calloc(count + 1, sizeof *removals);
@@ -212,7 +214,8 @@ static int delete(struct topics *topics)
 
     for (size_t i = 0; removals != NULL && i < count; i++)
         removals[i].name = topics->cli.argv[i + 1];
-    if (removals == NULL || pst_delete_topics(topics->cli.client, removals, count, CLI_TIMEOUT_MS, &error) != 0) {
+    if (removals == NULL ||
+        pst_delete_topics(topics->cli.client, removals, count, CLI_TIMEOUT_MS, &error) != 0) {
         cli_complain_error(&topics->cli, "delete", &error);
         free(removals);
         return CLI_FAILED;
@@ -235,7 +238,8 @@ static int partitions(struct topics *topics)
     if (!cli_number(&topics->cli, "COUNT", topics->cli.argv[2], 1, 100000, &count))
         return CLI_USAGE;
     more.partitions = (int32_t)count;
-    if (pst_create_partitions(topics->cli.client, &more, 1, topics->validate_only, CLI_TIMEOUT_MS, &error) != 0) {
+    if (pst_create_partitions(topics->cli.client, &more, 1, topics->validate_only, CLI_TIMEOUT_MS, &error) !=
+        0) {
         cli_complain_error(&topics->cli, "partitions", &error);
         return CLI_FAILED;
     }
@@ -248,7 +252,10 @@ static int run(struct topics *topics)
         const char *name;
         int (*run)(struct topics *topics);
         int words_min;
-    } verbs[] = {{"list", list, 1}, {"describe", describe, 1}, {"create", create, 2}, {"delete", delete, 2},
+    } verbs[] = {{"list", list, 1},
+                 {"describe", describe, 1},
+                 {"create", create, 2},
+                 {"delete", delete, 2},
                  {"partitions", partitions, 2}};
 
     if (topics->cli.argc == 0)
@@ -266,7 +273,8 @@ static int run(struct topics *topics)
 int cli_topics(int argc, char **argv)
 {
     struct topics topics = {.partitions = -1, .replicas = -1};
-    int code = cli_read(&topics.cli, "topics", help, argc, argv, options, sizeof options / sizeof options[0], take, &topics);
+    int code = cli_read(&topics.cli, "topics", help, argc, argv, options, sizeof options / sizeof options[0],
+                        take, &topics);
 
     if (code == CLI_OK)
         code = run(&topics);

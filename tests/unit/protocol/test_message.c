@@ -1,5 +1,5 @@
-/* Every message Kafka's own serializers made: decodes to its fields, encodes to its bytes, and no shorter or damaged form
- * of it does harm. */
+/* Every message Kafka's own serializers made: decodes to its fields, encodes to its bytes, and no shorter or
+ * damaged form of it does harm. */
 #include "protocol/message.h"
 #include "protocol/schemas.h"
 #include "tests/support/lines.h"
@@ -34,7 +34,9 @@ static const struct message_schema *find_schema(const char *type, const char *me
     char name[160];
 
     snprintf(name, sizeof name, "%s%s", message,
-             strcmp(type, "request") == 0 ? "Request" : strcmp(type, "response") == 0 ? "Response" : "");
+             strcmp(type, "request") == 0    ? "Request"
+             : strcmp(type, "response") == 0 ? "Response"
+                                             : "");
     if (strcmp(name, "RequestHeaderData") == 0 || strcmp(name, "ResponseHeaderData") == 0)
         name[strlen(name) - 4] = '\0';
     for (size_t i = 0; i < count; i++) {
@@ -98,13 +100,15 @@ static void check_round_trip(const struct vector *v)
     if (!same_fields(v, &out)) {
         char *expected = json_dumps(v->fields, JSON_COMPACT);
 
-        fail_msg("%s v%d:\n%.*s\nexpected\n%s", v->name, v->version, (int)out.length, (char *)out.at, expected);
+        fail_msg("%s v%d:\n%.*s\nexpected\n%s", v->name, v->version, (int)out.length, (char *)out.at,
+                 expected);
     }
     buf_reset(&out);
     status = message_encode(v->schema, v->version, message, &out);
-    if (status != PST_OK || out.length != v->length || (v->length > 0 && memcmp(out.at, v->bytes, v->length) != 0))
-        fail_msg("%s v%d: encodes differently (%s, %zu bytes for %zu)", v->name, v->version, pst_status_text(status),
-                 out.length, v->length);
+    if (status != PST_OK || out.length != v->length ||
+        (v->length > 0 && memcmp(out.at, v->bytes, v->length) != 0))
+        fail_msg("%s v%d: encodes differently (%s, %zu bytes for %zu)", v->name, v->version,
+                 pst_status_text(status), out.length, v->length);
     buf_free(&out);
     arena_free(arena);
 }

@@ -73,7 +73,8 @@ static void check_damage(const uint8_t *bytes, size_t length)
         copy[i] ^= 0x10;
         assert_false(record_batch_crc_fits(copy, length));
     }
-    for (size_t cut = 0; cut < length; cut += length / 60 + 1) { /* exact copies, so that a sanitizer sees overreads */
+    for (size_t cut = 0; cut < length;
+         cut += length / 60 + 1) { /* exact copies, so that a sanitizer sees overreads */
         uint8_t *exact = malloc(cut + 1);
         struct record_batch_survey survey;
 
@@ -135,8 +136,9 @@ static struct str build(struct record_batch_builder *builder, enum compress_code
     record_batch_builder_reset(builder, &settings);
     for (int i = 0; i < count; i++) {
         snprintf(value, sizeof value, "value number %d", i);
-        assert_int_equal(record_batch_builder_add(builder, 1700000000000 + i, i % 3 == 0 ? str_null() : str_of("key"),
-                                                  str_of(value), &header, i % 2),
+        assert_int_equal(record_batch_builder_add(builder, 1700000000000 + i,
+                                                  i % 3 == 0 ? str_null() : str_of("key"), str_of(value),
+                                                  &header, i % 2),
                          PST_OK);
     }
     assert_int_equal(record_batch_builder_finish(builder, &batch), PST_OK);
@@ -197,14 +199,16 @@ static void the_survey_finds_missing_keys_and_times_outside(void **state)
     int64_t timestamp_ms;
 
     (void)state;
-    assert_int_equal(record_batch_survey(batch.at, batch.length, INFLATED_MAX, 1700000000000, 1700000000006, &survey),
-                     PST_OK);
+    assert_int_equal(
+        record_batch_survey(batch.at, batch.length, INFLATED_MAX, 1700000000000, 1700000000006, &survey),
+        PST_OK);
     assert_int_equal(survey.first_null_key, 0);
     assert_int_equal(survey.first_time_outside, 7);
     assert_int_equal(survey.max_timestamp_ms, 1700000000009);
     assert_int_equal(survey.offset_of_max_timestamp_delta, 9);
     assert_int_equal(
-        record_batch_find_time(batch.at, batch.length, INFLATED_MAX, 1700000000004, &offset, &timestamp_ms), PST_OK);
+        record_batch_find_time(batch.at, batch.length, INFLATED_MAX, 1700000000004, &offset, &timestamp_ms),
+        PST_OK);
     assert_int_equal(offset, 4);
     assert_int_equal(
         record_batch_find_time(batch.at, batch.length, INFLATED_MAX, 1800000000004, &offset, &timestamp_ms),
