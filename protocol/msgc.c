@@ -523,6 +523,8 @@ static int write_tags(FILE *out, const struct type *type)
             if (type->fields[i].tag > last && (best < 0 || type->fields[i].tag < type->fields[best].tag))
                 best = i;
         }
+        if (best < 0)
+            fail(type->line, "tags of '%s' are not in order", type->name); /* counted above: cannot be */
         last = type->fields[best].tag;
         fprintf(out, "%s%d", n > 0 ? ", " : "", best);
     }

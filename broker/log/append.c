@@ -159,7 +159,7 @@ static enum pst_status recompress(const struct log_config *config, const struct 
     struct record_walker *walker = NULL;
     enum pst_status status = PST_NOMEM;
     struct record record;
-    struct str batch;
+    struct str batch = str_null();
 
     if (builder == NULL)
         return PST_NOMEM;

@@ -56,6 +56,7 @@ static bool add_setting(struct topics *topics, const char *pair)
     }
     *equals = '\0';
     topics->settings[topics->setting_count++] = (struct pst_setting){copy, equals + 1};
+    /* cppcheck-suppress memleak ; the settings own it, cli_topics frees them */
     return true;
 }
 
