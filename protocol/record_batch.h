@@ -34,9 +34,10 @@ static_assert(sizeof(struct record_batch_header) == 61, "on-disk format");
 static_assert(offsetof(struct record_batch_header, crc) == 17, "on-disk format");
 static_assert(offsetof(struct record_batch_header, attributes) == 21, "on-disk format");
 
-#define RECORD_BATCH_HEADER_BYTES    61u
-#define RECORD_BATCH_LOG_OVERHEAD    12u /* base_offset and length: what stands in front of the counted bytes \
-                                          */
+#define RECORD_BATCH_HEADER_BYTES 61u
+#define RECORD_BATCH_LOG_OVERHEAD                                                                            \
+    12u /* base_offset and length: what stands in front of the counted bytes                                 \
+         */
 #define RECORD_BATCH_CRC_FROM        21u
 #define RECORD_BATCH_MAGIC           2u
 

@@ -35,7 +35,8 @@ static bool find_in_tail(const struct log *log, int64_t offset, const struct seg
     return false;
 }
 
-/* PST_AGAIN: the segment's indexes are not in memory (log_read_warm loads them); PST_OUT_OF_RANGE: given up by now. */
+/* PST_AGAIN: the segment's indexes are not in memory (log_read_warm loads them); PST_OUT_OF_RANGE: given up
+ * by now. */
 static enum pst_status find_place(struct log *log, int64_t offset, struct place *ret)
 {
     enum pst_status status = PST_OK;

@@ -167,6 +167,7 @@ static bool inline_slices(struct buf *bytes, const struct response_slice *slices
     size_t end = bytes->length; /* of what has not found its place yet */
 
     for (unsigned i = 0; i < count; i++) {
+        /* cppcheck-suppress legacyUninitvar ; preadv2 fills it */
         struct iovec part = {copy + total, slices[i].length_bytes};
 
         if (slices[i].length_bytes > SLICE_INLINE_BYTES - total ||

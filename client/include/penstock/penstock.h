@@ -477,8 +477,9 @@ PST_PUBLIC pst_err_t pst_alter_configs(struct pst_client *client, struct pst_res
                                        size_t count, bool validate_only, int64_t timeout_ms,
                                        struct pst_error *error);
 
-#define PST_TIME_LATEST        (-1) /* the end: high watermark, or last stable offset when isolation is committed \
-                                     */
+#define PST_TIME_LATEST                                                                                      \
+    (-1) /* the end: high watermark, or last stable offset when isolation is committed                       \
+          */
 #define PST_TIME_EARLIEST      (-2) /* the log start */
 #define PST_TIME_MAX_TIMESTAMP (-3) /* the record with the largest timestamp */
 
