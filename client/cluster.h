@@ -13,7 +13,11 @@
 
 /* One connection each, because a broker answers a connection's requests in order: a fetch that waits for data
  * must not keep a produce waiting. */
-enum channel_use { CHANNEL_CONTROL, CHANNEL_PRODUCE, CHANNEL_FETCH, CHANNEL_USE_COUNT };
+enum channel_use {
+    CHANNEL_CONTROL,
+    CHANNEL_PRODUCE,
+    CHANNEL_USE_COUNT
+}; /* consumers have channels of their own */
 
 struct node {
     int32_t id; /* -1: a bootstrap address */
