@@ -8,10 +8,11 @@
 
 #include <stdlib.h>
 
-#define ANSWER_ARENA_BYTES  (256u * 1024u * 1024u)
-#define PARTS_PER_REQUEST   10000u
-#define BESIDE_FULL_WAIT_MS 10 /* a fetch that leaves out full partitions must not wait long for the others  \
-                                */
+#define ANSWER_ARENA_BYTES (256u * 1024u * 1024u)
+#define PARTS_PER_REQUEST  10000u
+#define BESIDE_FULL_WAIT_MS                                                                                  \
+    10 /* a fetch that leaves out full partitions must not wait long for the others                          \
+        */
 
 /* A partition in a request, as it was when asked. */
 struct part {
