@@ -54,7 +54,7 @@ static struct str option_value(struct arena *arena, const struct broker_options 
 static bool is_wanted(const struct describe_configs_request_describe_configs_resource *resource,
                       const char *name)
 {
-    if (resource->configuration_keys_count < 0)
+    if (resource->configuration_keys_count <= 0)
         return true;
     for (int32_t i = 0; i < resource->configuration_keys_count; i++) {
         if (str_equal_text(resource->configuration_keys[i], name))
@@ -73,6 +73,7 @@ static int8_t topic_type(const struct topic_config_row *row)
     case TOPIC_CONFIG_DOUBLE:
         return TYPE_DOUBLE;
     case TOPIC_CONFIG_POLICY:
+    case TOPIC_CONFIG_STR: /* the lists of throttled replicas */
         return TYPE_LIST;
     default:
         return TYPE_STRING;
@@ -126,8 +127,10 @@ static bool describe_topic(struct call *call, const struct metadata_image *image
     unsigned count;
 
     if (metadata_topic_find(image, resource->resource_name) == NULL) {
-        result->error_code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
-        result->error_message = str_of(kafka_error_text(KAFKA_UNKNOWN_TOPIC_OR_PARTITION));
+        const char *fault = metadata_topic_name_fault(resource->resource_name, call->arena);
+
+        result->error_code = fault == NULL ? KAFKA_UNKNOWN_TOPIC_OR_PARTITION : KAFKA_INVALID_TOPIC_EXCEPTION;
+        result->error_message = fault == NULL ? STR_LITERAL("") : str_of(fault);
         return true;
     }
     rows = topic_config_rows(&count);
@@ -167,6 +170,17 @@ static bool is_this_broker(const struct call *call, struct str name)
     return name.length == 0 || (str_parse_i64(name, &id) && id == call->env->node_id);
 }
 
+static const char *broker_name_fault(const struct call *call, struct str name, const char *what,
+                                     const char *or_what)
+{
+    int64_t id;
+
+    if (!str_parse_i64(name, &id))
+        return arena_printf(call->arena, "%s must be an integer, but it is: %.*s", what, STR_FORMAT(name));
+    return arena_printf(call->arena, "Unexpected broker id, expected %d%s, but received %.*s",
+                        call->env->node_id, or_what, STR_FORMAT(name));
+}
+
 static int8_t option_type(const struct option_row *row)
 {
     return row->type == OPTION_TYPE_BOOL  ? TYPE_BOOLEAN
@@ -186,7 +200,8 @@ static bool describe_broker(struct call *call,
 
     if (!is_this_broker(call, resource->resource_name)) {
         result->error_code = KAFKA_INVALID_REQUEST;
-        result->error_message = STR_LITERAL("The broker id is not this broker's: ask the broker itself.");
+        result->error_message =
+            str_of(broker_name_fault(call, resource->resource_name, "Broker id", " or empty string"));
         return true;
     }
     rows = options_rows(&count);
@@ -256,23 +271,27 @@ fail:
 
 /* ---- changing ---- */
 
-/* What every form of the request checks of a resource before the metadata does. */
-static void check_resource(struct call *call, struct metadata_altered_resource *resources, unsigned index)
+/* What every form of the request checks of its resources before the metadata does. */
+static void check_resources(struct call *call, struct metadata_altered_resource *resources, size_t count)
 {
-    struct metadata_altered_resource *resource = &resources[index];
+    for (size_t i = 0; i < count; i++) {
+        struct metadata_altered_resource *resource = &resources[i];
+        const char *fault = NULL;
 
-    for (unsigned i = 0; i < index; i++) {
-        if (resources[i].type == resource->type && str_equal(resources[i].name, resource->name)) {
-            resource->error = KAFKA_INVALID_REQUEST;
-            resource->error_text = "Each resource must appear at most once.";
+        for (size_t k = 0; k < count && fault == NULL; k++) {
+            if (k != i && resources[k].type == resource->type && str_equal(resources[k].name, resource->name))
+                fault = "Each resource must appear at most once.";
         }
-    }
-    if (resource->type == METADATA_RESOURCE_BROKER && !is_this_broker(call, resource->name)) {
-        resource->error = KAFKA_INVALID_REQUEST;
-        resource->error_text = "The broker id is not this broker's.";
-    } else if (resource->type != METADATA_RESOURCE_TOPIC && resource->type != METADATA_RESOURCE_BROKER) {
-        resource->error = KAFKA_INVALID_REQUEST;
-        resource->error_text = "Only topics and brokers have configurations here.";
+        if (fault == NULL && resource->type == METADATA_RESOURCE_BROKER &&
+            !is_this_broker(call, resource->name))
+            fault = broker_name_fault(call, resource->name, "Node id", "");
+        if (fault == NULL && resource->type != METADATA_RESOURCE_TOPIC &&
+            resource->type != METADATA_RESOURCE_BROKER)
+            fault = "Only topics and brokers have configurations here.";
+        if (fault != NULL) {
+            resource->error = KAFKA_INVALID_REQUEST;
+            resource->error_text = fault;
+        }
     }
 }
 
@@ -300,8 +319,8 @@ void api_handle_incremental_alter_configs(struct call *call)
                                                           .name = want->resource_name,
                                                           .changes = changes,
                                                           .change_count = want->configs_count};
-        check_resource(call, resources, (unsigned)i);
     }
+    check_resources(call, resources, count);
     metadata_alter_configs(call->env->metadata, resources, (unsigned)count, request->validate_only,
                            call->arena);
     response.responses_count = (int32_t)count;
@@ -344,8 +363,8 @@ void api_handle_alter_configs(struct call *call)
                                                           .changes = changes,
                                                           .change_count = want->configs_count,
                                                           .replace = true};
-        check_resource(call, resources, (unsigned)i);
     }
+    check_resources(call, resources, count);
     metadata_alter_configs(call->env->metadata, resources, (unsigned)count, request->validate_only,
                            call->arena);
     response.responses_count = (int32_t)count;

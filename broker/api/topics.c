@@ -41,8 +41,8 @@ static bool copy_configs(struct call *call, const struct create_topics_request_c
         configs[i] = (struct metadata_config){want->configs[i].name, want->configs[i].value};
         if (str_is_null(want->configs[i].value)) {
             topic->error = KAFKA_INVALID_CONFIG;
-            topic->error_text =
-                "Null value not supported for topic configs: give a value or leave the config out.";
+            topic->error_text = arena_printf(call->arena, "Null value not supported for topic configs: %.*s",
+                                             STR_FORMAT(want->configs[i].name));
         }
     }
     topic->config_count = want->configs_count;
@@ -51,6 +51,16 @@ static bool copy_configs(struct call *call, const struct create_topics_request_c
 
 static bool describe_created(struct call *call, const struct create_topics_request_creatable_topic *want,
                              struct create_topics_response_creatable_topic_result *result);
+
+/* A name that comes more than once is answered once, with an error. */
+static bool topic_came_before(const struct create_topics_request *request, int32_t index)
+{
+    for (int32_t i = 0; i < index; i++) {
+        if (str_equal(request->topics[i].name, request->topics[index].name))
+            return true;
+    }
+    return false;
+}
 
 static bool prepare_topic(struct call *call, const struct create_topics_request *request, int32_t index,
                           struct metadata_new_topic *topic)
@@ -65,12 +75,6 @@ static bool prepare_topic(struct call *call, const struct create_topics_request 
             topic->error = KAFKA_INVALID_REQUEST;
             topic->error_text = "Duplicate topic name.";
         }
-    }
-    if (want->assignments_count > 0 && (want->num_partitions != -1 || want->replication_factor != -1)) {
-        topic->error = KAFKA_INVALID_REQUEST;
-        topic->error_text =
-            "Both numPartitions or replicationFactor and replicasAssignments were set. Both cannot be "
-            "used at the same time.";
     }
     return copy_assignments(call, want, topic) && copy_configs(call, want, topic);
 }
@@ -91,10 +95,13 @@ void api_handle_create_topics(struct call *call)
     }
     metadata_create_topics(call->env->metadata, topics, (unsigned)request->topics_count,
                            request->validate_only, call->arena);
-    response.topics_count = request->topics_count;
     for (int32_t i = 0; i < request->topics_count; i++) {
-        struct create_topics_response_creatable_topic_result *result = &response.topics[i];
+        struct create_topics_response_creatable_topic_result *result =
+            &response.topics[response.topics_count];
 
+        if (topic_came_before(request, i))
+            continue;
+        response.topics_count++;
         message_init(&create_topics_response_creatable_topic_result_schema, result);
         result->name = topics[i].name;
         result->error_code = topics[i].error;
@@ -169,14 +176,43 @@ static bool describe_created(struct call *call, const struct create_topics_reque
 
 /* ---- DeleteTopics ---- */
 
-static bool name_is_twice(const struct metadata_deleted_topic *topics, unsigned index)
+static bool is_same_topic(const struct metadata_deleted_topic *a, const struct metadata_deleted_topic *b)
 {
-    for (unsigned i = 0; i < index; i++) {
-        if (str_is_null(topics[index].name) ? uuid_equal(&topics[i].id, &topics[index].id)
-                                            : str_equal(topics[i].name, topics[index].name))
-            return true;
+    if (str_is_null(a->name) || str_is_null(b->name))
+        return str_is_null(a->name) && str_is_null(b->name) && uuid_equal(&a->id, &b->id);
+    return str_equal(a->name, b->name);
+}
+
+/* What the request may not say of a topic. */
+static const char *deletion_fault(const struct metadata_deleted_topic *topics, unsigned count, unsigned index)
+{
+    const struct metadata_deleted_topic *topic = &topics[index];
+
+    if (str_is_null(topic->name) && uuid_is_zero(&topic->id))
+        return "Neither topic name nor id were specified.";
+    if (!str_is_null(topic->name) && !uuid_is_zero(&topic->id))
+        return "You may not specify both topic name and topic id.";
+    for (unsigned i = 0; i < count; i++) {
+        if (i != index && is_same_topic(&topics[i], topic))
+            return str_is_null(topic->name) ? "Duplicate topic id." : "Duplicate topic name.";
     }
-    return false;
+    return NULL;
+}
+
+/* A topic named more than once is answered once, with an error.  `*topics` holds what is left. */
+static unsigned drop_repeated(struct metadata_deleted_topic *topics, unsigned count)
+{
+    unsigned left = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        bool repeated = false;
+
+        for (unsigned k = 0; k < left && !repeated; k++)
+            repeated = is_same_topic(&topics[k], &topics[i]);
+        if (!repeated)
+            topics[left++] = topics[i];
+    }
+    return left;
 }
 
 void api_handle_delete_topics(struct call *call)
@@ -196,17 +232,19 @@ void api_handle_delete_topics(struct call *call)
         topics[i].name = by_state ? request->topics[i].name : request->topic_names[i];
         if (by_state)
             topics[i].id = request->topics[i].topic_id;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        const char *fault = deletion_fault(topics, count, i);
+
         if (!call->env->options->delete_topic_enable) {
             topics[i].error = KAFKA_TOPIC_DELETION_DISABLED;
-            topics[i].error_text = "delete.topic.enable is false";
-        } else if (by_state && str_is_null(topics[i].name) == uuid_is_zero(&topics[i].id)) {
+            topics[i].error_text = "Topic deletion is disabled.";
+        } else if (fault != NULL) {
             topics[i].error = KAFKA_INVALID_REQUEST;
-            topics[i].error_text = "Name a topic either by its name or by its id.";
-        } else if (name_is_twice(topics, i)) {
-            topics[i].error = KAFKA_INVALID_REQUEST;
-            topics[i].error_text = "Duplicate topic name or id.";
+            topics[i].error_text = fault;
         }
     }
+    count = drop_repeated(topics, count);
     metadata_delete_topics(call->env->metadata, topics, count, call->arena);
     response.responses_count = (int32_t)count;
     for (unsigned i = 0; i < count; i++) {
@@ -264,12 +302,19 @@ void api_handle_create_partitions(struct call *call)
     }
     metadata_create_partitions(call->env->metadata, topics, (unsigned)request->topics_count,
                                request->validate_only, call->arena);
-    response.results_count = request->topics_count;
     for (int32_t i = 0; i < request->topics_count; i++) {
-        response.results[i].name = topics[i].name;
-        response.results[i].error_code = topics[i].error;
-        response.results[i].error_message =
-            topics[i].error == KAFKA_NONE ? str_null() : str_of(topics[i].error_text);
+        struct create_partitions_response_create_partitions_topic_result *result =
+            &response.results[response.results_count];
+        bool repeated = false;
+
+        for (int32_t k = 0; k < i && !repeated; k++)
+            repeated = str_equal(topics[k].name, topics[i].name);
+        if (repeated)
+            continue;
+        response.results_count++;
+        result->name = topics[i].name;
+        result->error_code = topics[i].error;
+        result->error_message = topics[i].error == KAFKA_NONE ? str_null() : str_of(topics[i].error_text);
     }
     call_respond(call, &response);
     return;

@@ -179,11 +179,19 @@ static bool names_repeat(const struct metadata_altered_resource *resource)
 static void check_resource(struct metadata *md, struct metadata_altered_resource *resource,
                            struct arena *arena)
 {
+    const char *fault;
     int64_t id;
 
     switch (resource->type) {
     case METADATA_RESOURCE_TOPIC:
-        if (metadata_topic_find(md->image, resource->name) == NULL)
+        if (resource->name.length == 0) {
+            refuse(resource, KAFKA_INVALID_REQUEST, "Default topic resources are not allowed.");
+            return;
+        }
+        fault = metadata_topic_name_fault(resource->name, arena);
+        if (fault != NULL)
+            refuse(resource, KAFKA_INVALID_TOPIC_EXCEPTION, fault);
+        else if (metadata_topic_find(md->image, resource->name) == NULL)
             refuse(resource, KAFKA_UNKNOWN_TOPIC_OR_PARTITION,
                    arena_printf(arena, "The topic '%.*s' does not exist.", STR_FORMAT(resource->name)));
         return;

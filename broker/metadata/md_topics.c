@@ -29,8 +29,7 @@ static bool is_name_character(char c)
            c == '_' || c == '-';
 }
 
-/* What is wrong with a name; NULL: nothing. */
-static const char *name_fault(struct str name, struct arena *arena)
+const char *metadata_topic_name_fault(struct str name, struct arena *arena)
 {
     if (name.length == 0)
         return "Topic name is invalid: the empty string is not allowed";
@@ -273,10 +272,15 @@ static void check_configs(struct metadata *md, struct metadata_new_topic *topic,
 static void check_new_topic(struct metadata *md, struct metadata_new_topic *topic, struct arena *arena)
 {
     const struct metadata_topic *other;
-    const char *text = name_fault(topic->name, arena);
+    const char *text = metadata_topic_name_fault(topic->name, arena);
 
     if (text != NULL) {
         refuse(&topic->error, &topic->error_text, KAFKA_INVALID_TOPIC_EXCEPTION, text);
+        return;
+    }
+    if (str_equal_text(topic->name, "__cluster_metadata")) { /* its directory is this log's */
+        refuse(&topic->error, &topic->error_text, KAFKA_INVALID_REQUEST,
+               "Creation of internal topic __cluster_metadata is prohibited.");
         return;
     }
     if (metadata_topic_find(md->image, topic->name) != NULL) {
@@ -557,8 +561,7 @@ void metadata_create_partitions(struct metadata *md, struct metadata_more_partit
         if (item->error != KAFKA_NONE)
             continue;
         if (topic == NULL)
-            refuse(&item->error, &item->error_text, KAFKA_UNKNOWN_TOPIC_OR_PARTITION,
-                   "This server does not host this topic-partition.");
+            refuse(&item->error, &item->error_text, KAFKA_UNKNOWN_TOPIC_OR_PARTITION, NULL);
         else
             check_more(md, item, topic, arena);
         if (item->error == KAFKA_NONE && !validate_only)

@@ -101,6 +101,9 @@ MUST_CHECK enum pst_status metadata_subscribe(struct metadata *md, metadata_subs
 
 /* ---- intents ---- */
 
+/* What is wrong with a topic's name, in the arena or static; NULL: nothing. */
+const char *metadata_topic_name_fault(struct str name, struct arena *arena);
+
 struct metadata_assignment {
     int32_t partition;
     const int32_t *replicas;

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #define TOPIC_CONFIG(name, type, min, max, option, initial, text)                                            \
     {name, TOPIC_CONFIG_##type, min, max, option, initial, text},
@@ -58,58 +59,129 @@ static bool is_one_of(struct str value, const char *const *words)
     return false;
 }
 
-static const char *const codecs[] = {"producer", "uncompressed", "gzip", "snappy", "lz4", "zstd", NULL};
-static const char *const policies[] = {"delete", "compact", "delete,compact", "compact,delete", "", NULL};
+static const char *const codecs[] = {"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer", NULL};
+static const char *const policies[] = {"compact", "delete", NULL};
 static const char *const timestamp_types[] = {"CreateTime", "LogAppendTime", NULL};
-static const char *const booleans[] = {"true", "false", "TRUE", "FALSE", "True", "False", NULL};
 
-static const char *expectation(const struct topic_config_row *row)
+/* Kafka takes blanks around a value for granted. */
+static struct str trimmed(struct str value)
 {
-    switch (row->type) {
-    case TOPIC_CONFIG_BOOL:
-        return row->max == 0 ? "false" : "true or false";
-    case TOPIC_CONFIG_POLICY:
-        return "delete, compact, or delete,compact";
-    case TOPIC_CONFIG_TIMESTAMP_TYPE:
-        return "CreateTime or LogAppendTime";
-    case TOPIC_CONFIG_CODEC:
-        return "producer, uncompressed, gzip, snappy, lz4 or zstd";
-    default:
-        return NULL;
-    }
+    while (value.length > 0 && value.at[0] == ' ')
+        value = str_of_bytes(value.at + 1, value.length - 1);
+    while (value.length > 0 && value.at[value.length - 1] == ' ')
+        value.length--;
+    return value;
 }
 
-static bool is_double_within(struct str value, int64_t min, int64_t max)
+static bool is_flag(struct str value, const char *word)
+{
+    return value.length == strlen(word) && strncasecmp(value.at, word, value.length) == 0;
+}
+
+static bool parse_double(struct str value, double *ret)
 {
     char text[64];
     char *end;
-    double number;
 
     if (value.length == 0 || value.length >= sizeof text)
         return false;
     memcpy(text, value.at, value.length);
     text[value.length] = '\0';
-    number = strtod(text, &end);
-    return *end == '\0' && number >= (double)min && number <= (double)max;
+    *ret = strtod(text, &end);
+    return *end == '\0' && *ret == *ret;
 }
 
-static bool fits(const struct topic_config_row *row, struct str value)
+static void put_words(struct buf *reason, const char *const *words)
 {
+    buf_append_text(reason, "String must be one of: ");
+    for (size_t i = 0; words[i] != NULL; i++)
+        buf_printf(reason, "%s%s", i == 0 ? "" : ", ", words[i]);
+}
+
+static bool number_fits(const struct topic_config_row *row, struct str value, struct buf *reason)
+{
+    bool is_int = row->max <= INT32_MAX;
     int64_t number;
 
+    if (!str_parse_i64(value, &number) || (is_int && (number > INT32_MAX || number < INT32_MIN))) {
+        buf_printf(reason, "Not a number of type %s", is_int ? "INT" : "LONG");
+        return false;
+    }
+    if (number < row->min)
+        buf_printf(reason, "Value must be at least %" PRId64, row->min);
+    else if (number > row->max)
+        buf_printf(reason, "Value must be no more than %" PRId64, row->max);
+    return number >= row->min && number <= row->max;
+}
+
+static bool double_fits(const struct topic_config_row *row, struct str value, struct buf *reason)
+{
+    double number;
+
+    if (!parse_double(value, &number)) {
+        buf_append_text(reason, "Not a number of type DOUBLE");
+        return false;
+    }
+    if (number < (double)row->min)
+        buf_printf(reason, "Value must be at least %" PRId64, row->min);
+    else if (number > (double)row->max)
+        buf_printf(reason, "Value must be no more than %" PRId64, row->max);
+    return number >= (double)row->min && number <= (double)row->max;
+}
+
+static bool flag_fits(const struct topic_config_row *row, struct str value, struct buf *reason)
+{
+    if (!is_flag(value, "true") && !is_flag(value, "false")) {
+        buf_append_text(reason, "Expected value to be either true or false");
+        return false;
+    }
+    if (row->max == 0 && is_flag(value, "true")) {
+        buf_append_text(reason, "this broker does not have what it turns on");
+        return false;
+    }
+    return true;
+}
+
+/* A list of policies, possibly empty; repeating one does no harm. */
+static bool policy_fits(struct str value, struct buf *reason)
+{
+    for (size_t from = 0; value.length > 0 && from <= value.length;) {
+        const char *comma = memchr(value.at + from, ',', value.length - from);
+        size_t end = comma == NULL ? value.length : (size_t)(comma - value.at);
+
+        if (!is_one_of(trimmed(str_of_bytes(value.at + from, end - from)), policies)) {
+            put_words(reason, policies);
+            return false;
+        }
+        from = end + 1;
+    }
+    return true;
+}
+
+static bool word_fits(struct str value, const char *const *words, struct buf *reason)
+{
+    if (is_one_of(value, words))
+        return true;
+    put_words(reason, words);
+    return false;
+}
+
+/* The texts are those of Kafka's ConfigDef. */
+static bool fits(const struct topic_config_row *row, struct str value, struct buf *reason)
+{
     switch (row->type) {
     case TOPIC_CONFIG_BOOL:
-        return is_one_of(value, booleans) && (row->max != 0 || value.at[0] == 'f' || value.at[0] == 'F');
+        return flag_fits(row, value, reason);
     case TOPIC_CONFIG_INT:
-        return str_parse_i64(value, &number) && number >= row->min && number <= row->max;
+        return number_fits(row, value, reason);
     case TOPIC_CONFIG_DOUBLE:
-        return is_double_within(value, row->min, row->max);
+        return double_fits(row, value, reason);
     case TOPIC_CONFIG_POLICY:
-        return is_one_of(value, policies);
+        return policy_fits(value, reason);
     case TOPIC_CONFIG_TIMESTAMP_TYPE:
-        return is_one_of(value, timestamp_types);
+        return word_fits(value, timestamp_types, reason);
     case TOPIC_CONFIG_CODEC:
-        return is_one_of(value, codecs);
+        return word_fits(value, codecs, reason);
     case TOPIC_CONFIG_STR:
         return true;
     }
@@ -119,20 +191,17 @@ static bool fits(const struct topic_config_row *row, struct str value)
 enum pst_status topic_config_check(struct str name, struct str value, struct buf *reason)
 {
     const struct topic_config_row *row = topic_config_find(name);
+    size_t length = reason->length;
 
     if (row == NULL) {
         buf_printf(reason, "Unknown topic config name: %.*s", STR_FORMAT(name));
         return PST_INVALID;
     }
-    if (!str_is_null(value) && fits(row, value))
-        return PST_OK;
-    buf_printf(reason, "Invalid value %.*s for configuration %s: expected ", STR_FORMAT(value), row->name);
-    if (row->type == TOPIC_CONFIG_INT || row->type == TOPIC_CONFIG_DOUBLE)
-        buf_printf(reason, "a%s number from %" PRId64 " to %" PRId64,
-                   row->type == TOPIC_CONFIG_INT ? " whole" : "", row->min, row->max);
-    else
-        buf_append_text(reason, expectation(row));
-    return PST_INVALID;
+    buf_printf(reason, "Invalid value %.*s for configuration %s: ", STR_FORMAT(value), row->name);
+    if (str_is_null(value) || !fits(row, trimmed(value), reason))
+        return PST_INVALID;
+    reason->length = length;
+    return PST_OK;
 }
 
 bool topic_config_value(const struct topic_config_row *row, topic_override_fn get, const void *overrides,
@@ -161,7 +230,7 @@ static struct str text_of(const struct resolving *r, const char *name, struct bu
 {
     buf_reset(scratch);
     topic_config_value(topic_config_find(str_of(name)), r->get, r->overrides, r->options, scratch);
-    return buf_view(scratch);
+    return trimmed(buf_view(scratch));
 }
 
 /* Values were checked when they were set; one that does not parse (a foreign directory) falls back to the

@@ -163,6 +163,8 @@ static void create_topics_refuses_what_kafka_refuses(void **state)
         {"a b", 1, 1, NULL, 0, NULL, KAFKA_INVALID_TOPIC_EXCEPTION,
          "Topic name is invalid: 'a b' contains one or more characters other than ASCII alphanumerics, '.', "
          "'_' and '-'"},
+        {"__cluster_metadata", 1, 1, NULL, 0, NULL, KAFKA_INVALID_REQUEST,
+         "Creation of internal topic __cluster_metadata is prohibited."},
         {"there.is", 1, 1, NULL, 0, NULL, KAFKA_TOPIC_ALREADY_EXISTS, "Topic 'there.is' already exists."},
         {"there_is", 1, 1, NULL, 0, NULL, KAFKA_INVALID_TOPIC_EXCEPTION,
          "Topic 'there_is' collides with existing topic: there.is"},
@@ -257,7 +259,7 @@ static void partitions_grow_but_never_shrink(void **state)
         int16_t error;
         const char *text;
     } rows[] = {
-        {"nobody", 5, KAFKA_UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition."},
+        {"nobody", 5, KAFKA_UNKNOWN_TOPIC_OR_PARTITION, NULL},
         {"t", 2, KAFKA_INVALID_PARTITIONS, "Topic already has 2 partition(s)."},
         {"t", 1, KAFKA_INVALID_PARTITIONS,
          "The topic t currently has 2 partition(s); 1 would not be an increase."},
