@@ -85,6 +85,7 @@ int64_t cli_now_us(void);
 
 int cli_topics(int argc, char **argv);
 int cli_produce(int argc, char **argv);
+int cli_consume(int argc, char **argv);
 int cli_cluster(int argc, char **argv);
 
 #endif

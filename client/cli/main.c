@@ -6,6 +6,7 @@
 
 const struct cli_command cli_commands[] = {
     {"produce", "send lines or files as records", cli_produce},
+    {"consume", "print the records of assigned partitions", cli_consume},
     {"topics", "list, describe, create, delete topics; add partitions", cli_topics},
     {"cluster", "ping a broker, show the brokers and what they serve", cli_cluster},
     {NULL, NULL, NULL},
@@ -28,7 +29,7 @@ static void print_help(FILE *out)
           "\nExamples:\n"
           "  penstock topics create orders -p 3\n"
           "  echo hello | penstock produce -t orders\n"
-          "  penstock topics list\n",
+          "  penstock consume -t orders -o beginning -e\n",
           out);
 }
 
