@@ -28,7 +28,8 @@ static int16_t check_broker(const struct metadata_config *configs, unsigned coun
         struct broker_options scratch;
 
         if (row == NULL || (row->flags & RELOADABLE) == 0) {
-            buf_printf(reason, "Cannot update these configs dynamically: [%.*s]", STR_FORMAT(configs[i].name));
+            buf_printf(reason, "Cannot update these configs dynamically: [%.*s]",
+                       STR_FORMAT(configs[i].name));
             error = KAFKA_INVALID_REQUEST;
         } else if (value == NULL || options_init(&scratch) != PST_OK) {
             error = KAFKA_UNKNOWN_SERVER_ERROR;
