@@ -14,6 +14,10 @@ SOVERSION := 0
 CC     ?= cc
 CFLAGS ?=
 WERROR ?=
+# V=1 prints whole commands
+V      ?=
+Q      := $(if $(V),,@)
+say     = $(if $(V),@:,@printf '  %-6s %s\n' $(1) $@)
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
             -Wno-missing-field-initializers $(if $(WERROR),-Werror)
@@ -82,15 +86,18 @@ MSGC := $(BUILD)/msgc
 
 $(MSGC): protocol/msgc.c
 	@mkdir -p $(@D)
-	$(CC) -std=c11 -D_GNU_SOURCE -O1 -g $(WARNINGS) -o $@ $<
+	$(call say,LINK)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O1 -g $(WARNINGS) -o $@ $<
 
 $(GEN)/msg/%.h $(GEN)/msg/%.c: protocol/schema/%.msg $(MSGC)
 	@mkdir -p $(@D)
-	$(MSGC) $< $(GEN)/msg/$*.h $(GEN)/msg/$*.c
+	$(call say,MSGC)
+	$(Q)$(MSGC) $< $(GEN)/msg/$*.h $(GEN)/msg/$*.c
 
 $(GEN)/schemas.c: $(SCHEMAS) $(MSGC)
 	@mkdir -p $(@D)
-	$(MSGC) --list $@ $(SCHEMAS)
+	$(call say,MSGC)
+	$(Q)$(MSGC) --list $@ $(SCHEMAS)
 
 generated: $(GEN_HEADERS) $(GEN_SOURCES) $(GEN)/schemas.c
 
@@ -103,37 +110,46 @@ FORCE:
 
 $(BUILD)/%.o: %.c $(BUILD)/flags | $(GEN_HEADERS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(GEN)/%.o: $(GEN)/%.c $(BUILD)/flags | $(GEN_HEADERS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BASE_LIB): $(COMMON_OBJ) $(PROTOCOL_OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR)
+	$(Q)$(AR) rcs $@ $^
 
 $(BROKER_LIB): $(BROKER_OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR)
+	$(Q)$(AR) rcs $@ $^
 
 $(CLIENT_A): $(COMMON_OBJ) $(PROTOCOL_OBJ) $(CLIENT_OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR)
+	$(Q)$(AR) rcs $@ $^
 
 $(CLIENT_SO): $(COMMON_OBJ) $(PROTOCOL_OBJ) $(CLIENT_OBJ)
-	$(CC) -shared -Wl,-soname,libpenstock.so.$(SOVERSION) -o $@.$(SOVERSION) $^ $(ALL_LDFLAGS) $(CODEC_LIBS)
-	ln -sf $(@F).$(SOVERSION) $@
+	$(call say,LINK)
+	$(Q)$(CC) -shared -Wl,-soname,libpenstock.so.$(SOVERSION) -o $@.$(SOVERSION) $^ $(ALL_LDFLAGS) $(CODEC_LIBS)
+	$(Q)ln -sf $(@F).$(SOVERSION) $@
 
 $(BUILD)/penstockd: $(BUILD)/broker/main.o $(BROKER_LIB) $(BASE_LIB)
-	$(CC) -o $@ $^ $(ALL_LDFLAGS) $(EVENT_LIBS) $(CODEC_LIBS)
+	$(call say,LINK)
+	$(Q)$(CC) -o $@ $^ $(ALL_LDFLAGS) $(EVENT_LIBS) $(CODEC_LIBS)
 
 $(BUILD)/penstock: $(CLI_OBJ) $(CLIENT_A)
-	$(CC) -o $@ $^ $(ALL_LDFLAGS) $(CODEC_LIBS)
+	$(call say,LINK)
+	$(Q)$(CC) -o $@ $^ $(ALL_LDFLAGS) $(CODEC_LIBS)
 
 # --- tests: every tests/unit/**/test_*.c is a program of its own ---
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(SUPPORT_OBJ) $(BROKER_LIB) $(BUILD)/client.objs $(BASE_LIB)
-	$(CC) -o $@ $< $(SUPPORT_OBJ) $(CLIENT_OBJ) $(BROKER_LIB) $(BASE_LIB) $(ALL_LDFLAGS) $(EVENT_LIBS) $(CODEC_LIBS) $(TEST_LIBS)
+	$(call say,LINK)
+	$(Q)$(CC) -o $@ $< $(SUPPORT_OBJ) $(CLIENT_OBJ) $(BROKER_LIB) $(BASE_LIB) $(ALL_LDFLAGS) $(EVENT_LIBS) $(CODEC_LIBS) $(TEST_LIBS)
 
 $(BUILD)/client.objs: $(CLIENT_OBJ)
 	@mkdir -p $(@D)

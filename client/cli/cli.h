@@ -86,6 +86,9 @@ int64_t cli_now_us(void);
 int cli_topics(int argc, char **argv);
 int cli_produce(int argc, char **argv);
 int cli_consume(int argc, char **argv);
+int cli_configs(int argc, char **argv);
+int cli_offsets(int argc, char **argv);
+int cli_records(int argc, char **argv);
 int cli_cluster(int argc, char **argv);
 
 #endif

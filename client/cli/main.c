@@ -8,6 +8,9 @@ const struct cli_command cli_commands[] = {
     {"produce", "send lines or files as records", cli_produce},
     {"consume", "print the records of assigned partitions", cli_consume},
     {"topics", "list, describe, create, delete topics; add partitions", cli_topics},
+    {"configs", "describe and change settings of topics and brokers", cli_configs},
+    {"offsets", "show where partitions begin and end, or find offsets by time", cli_offsets},
+    {"records", "delete records from the front of a partition", cli_records},
     {"cluster", "ping a broker, show the brokers and what they serve", cli_cluster},
     {NULL, NULL, NULL},
 };

@@ -24,7 +24,8 @@ int main(int argc, char **argv)
         pst_consumer_poll(consumer, 10000, &message, &error))
         fprintf(stderr, "%s: %s\n", pst_err_name(error.code), error.text);
     else
-        printf("offset %lld: %.*s\n", (long long)offset, (int)message.value_bytes, (const char *)message.value);
+        printf("offset %lld: %.*s\n", (long long)offset, (int)message.value_bytes,
+               (const char *)message.value);
     pst_consumer_free(consumer);
     pst_producer_free(producer);
     pst_client_free(client);
