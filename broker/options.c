@@ -25,7 +25,7 @@ static const struct option_row rows[] = {
 #undef OPTION
 
 #define ROW_COUNT (sizeof rows / sizeof rows[0])
-_Static_assert(ROW_COUNT <= 64, "struct broker_options.set has a bit per row");
+_Static_assert(ROW_COUNT <= 8 * sizeof(((struct broker_options *)NULL)->set), "a bit per row");
 
 /* The same setting in other units or under an older name, less urgent the later (Kafka's synonyms). */
 static const struct {
@@ -53,20 +53,12 @@ static const char *const ignored[] = {
     "background.threads",
     "queued.max.requests",
     "num.recovery.threads.per.data.dir",
-    "offsets.topic.num.partitions",
     "offsets.topic.replication.factor",
-    "offsets.topic.segment.bytes",
-    "offsets.retention.minutes",
-    "offset.metadata.max.bytes",
     "transaction.state.log.replication.factor",
     "transaction.state.log.min.isr",
     "transaction.state.log.num.partitions",
     "share.coordinator.state.topic.replication.factor",
     "share.coordinator.state.topic.min.isr",
-    "group.initial.rebalance.delay.ms",
-    "group.min.session.timeout.ms",
-    "group.max.session.timeout.ms",
-    "group.max.size",
     "group.coordinator.rebalance.protocols",
     "log.cleaner.enable",
     "log.cleaner.threads",
@@ -214,7 +206,7 @@ static enum pst_status set_row(struct broker_options *options, const struct opti
         *(char **)field(options, row) = copy;
         break;
     }
-    options->set |= UINT64_C(1) << (row - rows);
+    options->set[(row - rows) / 8] |= (uint8_t)(1u << (row - rows) % 8);
     return PST_OK;
 }
 
@@ -294,7 +286,7 @@ void options_format(const struct broker_options *options, const struct option_ro
 
 bool options_is_set(const struct broker_options *options, const struct option_row *row)
 {
-    return (options->set >> (row - rows) & 1) != 0;
+    return (options->set[(row - rows) / 8] >> (row - rows) % 8 & 1) != 0;
 }
 
 void options_write_sample(struct buf *out)

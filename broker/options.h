@@ -18,7 +18,7 @@
 #define OPTION(field, key, type, initial, min, max, flags, unit, text) OPTION_FIELD_##type(field)
 struct broker_options {
 #include "broker/options.def"
-    uint64_t set; /* bit i: row i was given by file or command line */
+    uint8_t set[16]; /* bit i: row i was given by file or command line */
 };
 #undef OPTION
 

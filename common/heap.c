@@ -42,17 +42,27 @@ static void sift_down(struct heap *heap, size_t index, struct heap_node *node)
     place(heap, index, node);
 }
 
+enum pst_status heap_reserve(struct heap *heap, size_t count)
+{
+    size_t capacity = heap->capacity == 0 ? 16 : heap->capacity;
+    struct heap_node **nodes;
+
+    if (count <= heap->capacity)
+        return PST_OK;
+    while (capacity < count)
+        capacity *= 2;
+    nodes = realloc(heap->nodes, capacity * sizeof(struct heap_node *));
+    if (nodes == NULL)
+        return PST_NOMEM;
+    heap->nodes = nodes;
+    heap->capacity = capacity;
+    return PST_OK;
+}
+
 enum pst_status heap_add(struct heap *heap, struct heap_node *node, int64_t key)
 {
-    if (heap->count == heap->capacity) {
-        size_t capacity = heap->capacity == 0 ? 16 : heap->capacity * 2;
-        struct heap_node **nodes = realloc(heap->nodes, capacity * sizeof(struct heap_node *));
-
-        if (nodes == NULL)
-            return PST_NOMEM;
-        heap->nodes = nodes;
-        heap->capacity = capacity;
-    }
+    if (heap_reserve(heap, heap->count + 1) != PST_OK)
+        return PST_NOMEM;
     node->key = key;
     sift_up(heap, heap->count++, node);
     return PST_OK;

@@ -21,6 +21,8 @@ struct heap {
 };
 
 void heap_free(struct heap *heap);
+/* Until `count` nodes are inside heap_add cannot fail.  PST_NOMEM: not promised. */
+MUST_CHECK enum pst_status heap_reserve(struct heap *heap, size_t count);
 /* PST_NOMEM: not added. */
 MUST_CHECK enum pst_status heap_add(struct heap *heap, struct heap_node *node, int64_t key);
 void heap_remove(struct heap *heap, struct heap_node *node); /* harmless when not inside */

@@ -236,17 +236,25 @@ void call_on_worker(struct call *call, api_handler handler)
     offload(call, call->env->workers, handler);
 }
 
-static void run_on_loop(struct mail *mail)
+static void run_delivered(struct mail *mail)
 {
     struct call *call = CONTAINER_OF(mail, struct call, mail);
 
     call->offloaded(call);
 }
 
+void call_on_mailbox(struct call *call, struct mailbox *box, api_handler handler)
+{
+    call->offloaded = handler;
+    call->cancel = NULL;
+    call->mail.deliver = run_delivered;
+    mailbox_post(box, &call->mail);
+}
+
 void call_on_loop(struct call *call, api_handler handler)
 {
     call->offloaded = handler;
-    call->mail.deliver = run_on_loop;
+    call->mail.deliver = run_delivered;
     loop_post(call->loop, &call->mail);
 }
 

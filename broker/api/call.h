@@ -95,6 +95,8 @@ void call_fail(struct call *call, const char *why);
 /* Runs handler(call) on another thread. */
 void call_on_control(struct call *call, api_handler handler);
 void call_on_worker(struct call *call, api_handler handler);
+/* Runs handler(call) on the thread that delivers this mailbox. */
+void call_on_mailbox(struct call *call, struct mailbox *box, api_handler handler);
 /* Brings the call back: handler(call) runs on its loop. */
 void call_on_loop(struct call *call, api_handler handler);
 
