@@ -1,6 +1,7 @@
 #include "client/cli/cli.h"
 
 #include "common/str.h"
+#include "protocol/error_codes.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -85,19 +86,21 @@ static const struct cli_option common_options[] = {
     {'q', "quiet", false},           {'h', "help", false},
 };
 
-static const struct cli_option *find_option(const struct cli_option *options, size_t count, const char *word,
-                                            size_t length)
+/* By its letter, or by its long name when the letter is 0. */
+static const struct cli_option *find_option(const struct cli_option *options, size_t count, char letter,
+                                            struct str name)
 {
     for (size_t i = 0; i < count; i++) {
-        if (word[0] == '-' ? options[i].name != NULL && strlen(options[i].name) == length - 1 &&
-                                 memcmp(options[i].name, word + 1, length - 1) == 0
-                           : options[i].letter == word[0])
+        if (letter != '\0' ? options[i].letter == letter
+                           : options[i].name != NULL && str_equal(str_of(options[i].name), name))
             return &options[i];
     }
     return NULL;
 }
 
-/* The common options.  CLI_OK, CLI_USAGE, or -1: help was asked for. */
+#define HELP_ASKED (-1)
+
+/* The common options.  CLI_OK, CLI_USAGE or HELP_ASKED. */
 static int take_common(struct cli *cli, char letter, const char *value)
 {
     switch (letter) {
@@ -112,59 +115,90 @@ static int take_common(struct cli *cli, char letter, const char *value)
         cli->quiet = true;
         return CLI_OK;
     default:
-        return -1;
+        return HELP_ASKED;
     }
+}
+
+/* The words of the command line and who understands them. */
+struct reading {
+    struct cli *cli;
+    const struct cli_option *options;
+    size_t option_count;
+    cli_option_fn take;
+    void *arg;
+    int argc;
+    char **argv;
+    int at; /* the word in hand */
+};
+
+/* One option: `rest` is what follows it in its word, NULL or "": nothing.  Outcome as take_common; *ret_used:
+ * the rest was its value. */
+static int read_option(struct reading *reading, char letter, struct str name, const char *rest,
+                       bool *ret_used)
+{
+    const struct cli_option *option = find_option(reading->options, reading->option_count, letter, name);
+    bool is_common = option == NULL;
+    const char *value = rest;
+
+    if (is_common)
+        option = find_option(common_options, sizeof common_options / sizeof common_options[0], letter, name);
+    if (option == NULL || (letter == '\0' && !option->has_value && rest != NULL))
+        return cli_usage(reading->cli, "unknown option '%s'", reading->argv[reading->at]);
+    *ret_used = option->has_value;
+    if (option->has_value && (value == NULL || (letter != '\0' && value[0] == '\0'))) {
+        if (reading->at + 1 == reading->argc)
+            return cli_usage(reading->cli, "option '%s' needs a value", reading->argv[reading->at]);
+        value = reading->argv[++reading->at];
+    }
+    if (is_common)
+        return take_common(reading->cli, option->letter, value);
+    if (!reading->take(reading->arg, option->name, option->has_value ? value : NULL))
+        return CLI_USAGE;
+    return CLI_OK;
+}
+
+/* "--name", "--name=value", "-n", "-nVALUE", "-abc". */
+static int read_word(struct reading *reading, const char *word)
+{
+    int result = CLI_OK;
+    bool used = false;
+
+    if (word[1] == '-') {
+        size_t length = strcspn(word + 2, "=");
+
+        return read_option(reading, '\0', str_of_bytes(word + 2, length),
+                           word[2 + length] == '=' ? word + 3 + length : NULL, &used);
+    }
+    for (const char *at = word + 1; *at != '\0' && !used && result == CLI_OK; at++)
+        result = read_option(reading, *at, str_of(""), at + 1, &used);
+    return result;
 }
 
 int cli_read(struct cli *cli, const char *command, const char *help, int argc, char **argv,
              const struct cli_option *options, size_t option_count, cli_option_fn take, void *arg)
 {
     const char *broker = getenv("PENSTOCK_BROKER");
+    struct reading reading = {cli, options, option_count, take, arg, argc, argv, 1};
 
     *cli = (struct cli){.command = command, .help = help, .config = pst_config_new(), .argv = argv};
     if (cli->config == NULL || !set_broker(cli, broker != NULL ? broker : DEFAULT_BROKER))
         return CLI_FAILED;
-    for (int i = 1; i < argc; i++) {
-        const char *word = argv[i];
-        size_t length = strcspn(word, "=");
-        const struct cli_option *option;
-        const char *value = NULL;
-        bool is_common;
+    for (; reading.at < argc; reading.at++) {
+        const char *word = argv[reading.at];
+        int result;
 
         if (word[0] != '-' || word[1] == '\0') {
-            argv[cli->argc++] = argv[i];
+            argv[cli->argc++] = argv[reading.at];
             continue;
         }
-        if (word[1] != '-')
-            length = 2;
-        option = find_option(options, option_count, word + 1, length - 1);
-        is_common = option == NULL;
-        if (option == NULL)
-            option = find_option(common_options, sizeof common_options / sizeof common_options[0], word + 1,
-                                 length - 1);
-        if (option == NULL || (!option->has_value && word[length] != '\0'))
-            return cli_usage(cli, "unknown option '%s'", word);
-        if (option->has_value) {
-            value = word[length] == '=' && word[1] == '-' ? word + length + 1
-                    : word[length] != '\0'                ? word + length
-                    : i + 1 < argc                        ? argv[++i]
-                                                          : NULL;
-            if (value == NULL)
-                return cli_usage(cli, "option '%s' needs a value", word);
+        result = read_word(&reading, word);
+        if (result == HELP_ASKED) {
+            fputs(help, stdout);
+            cli_end(cli);
+            exit(CLI_OK);
         }
-        if (is_common) {
-            int result = take_common(cli, option->letter, value);
-
-            if (result == -1) {
-                fputs(help, stdout);
-                cli_end(cli);
-                exit(CLI_OK);
-            }
-            if (result != CLI_OK)
-                return result;
-        } else if (!take(arg, option->name != NULL ? option->name : (char[]){option->letter, '\0'}, value)) {
-            return CLI_USAGE;
-        }
+        if (result != CLI_OK)
+            return result;
     }
     return CLI_OK;
 }
@@ -177,6 +211,25 @@ bool cli_connect(struct cli *cli)
         return true;
     cli_complain(cli, "%s", error.text);
     return false;
+}
+
+bool cli_partition_count(const struct cli *cli, const char *topic, int32_t *ret_count)
+{
+    const struct pst_topics *topics;
+    struct pst_error error;
+    pst_err_t code;
+
+    if (pst_describe_topics(cli->client, &topic, 1, CLI_TIMEOUT_MS, &topics, &error) != 0) {
+        cli_complain_error(cli, topic, &error);
+        return false;
+    }
+    code = topics->count == 0 ? KAFKA_UNKNOWN_TOPIC_OR_PARTITION : topics->topics[0].code;
+    if (code == 0)
+        *ret_count = (int32_t)topics->topics[0].partition_count;
+    else
+        cli_complain(cli, "%s: %s", topic, pst_err_text(code));
+    pst_result_free(topics);
+    return code == 0;
 }
 
 void cli_end(struct cli *cli)

@@ -45,7 +45,7 @@ typedef bool (*cli_option_fn)(void *arg, const char *name, const char *value);
 
 struct cli_option {
     char letter;      /* 0: none */
-    const char *name; /* long, without dashes; NULL: none */
+    const char *name; /* long, without dashes */
     bool has_value;
 };
 
@@ -56,6 +56,8 @@ int cli_read(struct cli *cli, const char *command, const char *help, int argc, c
              const struct cli_option *options, size_t option_count, cli_option_fn take, void *arg);
 /* Makes cli->client.  False: the reason was printed. */
 bool cli_connect(struct cli *cli);
+/* How many partitions the topic has.  False: the reason was printed. */
+bool cli_partition_count(const struct cli *cli, const char *topic, int32_t *ret_count);
 void cli_end(struct cli *cli);
 
 /* "penstock COMMAND: …" on stderr. */
@@ -89,6 +91,8 @@ int cli_consume(int argc, char **argv);
 int cli_configs(int argc, char **argv);
 int cli_offsets(int argc, char **argv);
 int cli_records(int argc, char **argv);
+int cli_perf(int argc, char **argv);
+int cli_dump(int argc, char **argv);
 int cli_cluster(int argc, char **argv);
 
 #endif

@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PARTITIONS_MAX 100000
-#define POLL_RECORDS   512
-#define POLL_MS        200
+#define POLL_RECORDS 512
+#define POLL_MS      200
 
 static const char help[] =
     "usage: penstock consume -t TOPIC [OPTION]...\n"
@@ -334,29 +333,17 @@ static int resolve_where(struct consume *consume)
 
 static bool choose_partitions(struct consume *consume)
 {
-    const struct pst_topics *topics;
-    struct pst_error error;
-    size_t count;
+    int32_t count;
 
-    if (pst_describe_topics(consume->cli.client, &consume->topic, 1, CLI_TIMEOUT_MS, &topics, &error) != 0) {
-        cli_complain_error(&consume->cli, consume->topic, &error);
+    if (!cli_partition_count(&consume->cli, consume->topic, &count))
+        return false;
+    if (consume->partition >= count) {
+        cli_complain(&consume->cli, "%s has %d partitions, numbered from 0", consume->topic, count);
         return false;
     }
-    if (topics->count == 0 || topics->topics[0].code != 0) {
-        cli_complain(&consume->cli, "%s: %s", consume->topic,
-                     pst_err_text(topics->count == 0 ? 3 : topics->topics[0].code));
-        pst_result_free(topics);
-        return false;
-    }
-    count = topics->topics[0].partition_count;
-    pst_result_free(topics);
-    if (consume->partition >= (int64_t)count || count > PARTITIONS_MAX) {
-        cli_complain(&consume->cli, "%s has %zu partitions, numbered from 0", consume->topic, count);
-        return false;
-    }
-    consume->assigned_count = consume->partition >= 0 ? 1 : count;
+    consume->assigned_count = consume->partition >= 0 ? 1 : (size_t)count;
     consume->assigned = calloc(consume->assigned_count, sizeof *consume->assigned);
-    consume->ended = calloc(count, sizeof *consume->ended);
+    consume->ended = calloc((size_t)count, sizeof *consume->ended);
     if (consume->assigned == NULL || consume->ended == NULL) {
         cli_complain(&consume->cli, "out of memory");
         return false;

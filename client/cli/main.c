@@ -11,6 +11,8 @@ const struct cli_command cli_commands[] = {
     {"configs", "describe and change settings of topics and brokers", cli_configs},
     {"offsets", "show where partitions begin and end, or find offsets by time", cli_offsets},
     {"records", "delete records from the front of a partition", cli_records},
+    {"perf", "measure producing, consuming, latency", cli_perf},
+    {"dump", "show segment, index, checkpoint and metadata files", cli_dump},
     {"cluster", "ping a broker, show the brokers and what they serve", cli_cluster},
     {NULL, NULL, NULL},
 };
