@@ -61,6 +61,8 @@ BROKER_OBJ   := $(call objects,$(BROKER_SRC))
 CLIENT_OBJ   := $(call objects,$(CLIENT_SRC))
 CLI_OBJ      := $(call objects,$(CLI_SRC))
 SUPPORT_OBJ  := $(call objects,$(SUPPORT_SRC))
+# parts of the command line that stand alone, for their unit tests
+CLI_TEST_OBJ := $(BUILD)/client/cli/histogram.o
 UNIT_BIN     := $(patsubst %.c,$(BUILD)/%,$(UNIT_SRC))
 FUZZ_BIN     := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
 
@@ -149,9 +151,9 @@ $(BUILD)/penstock: $(CLI_OBJ) $(CLIENT_A)
 # --- tests: every tests/unit/**/test_*.c is a program of its own ---
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(SUPPORT_OBJ) $(BROKER_LIB) $(BUILD)/client.objs $(BASE_LIB)
 	$(call say,LINK)
-	$(Q)$(CC) -o $@ $< $(SUPPORT_OBJ) $(CLIENT_OBJ) $(BROKER_LIB) $(BASE_LIB) $(ALL_LDFLAGS) $(EVENT_LIBS) $(CODEC_LIBS) $(TEST_LIBS)
+	$(Q)$(CC) -o $@ $< $(SUPPORT_OBJ) $(CLIENT_OBJ) $(CLI_TEST_OBJ) $(BROKER_LIB) $(BASE_LIB) $(ALL_LDFLAGS) $(EVENT_LIBS) $(CODEC_LIBS) $(TEST_LIBS)
 
-$(BUILD)/client.objs: $(CLIENT_OBJ)
+$(BUILD)/client.objs: $(CLIENT_OBJ) $(CLI_TEST_OBJ)
 	@mkdir -p $(@D)
 	@touch $@
 

@@ -326,9 +326,13 @@ static int perf_consume(struct perf *perf)
         left = 1;
     perf->started_us = cli_now_us();
     while (!interrupted && left > 0 && (perf->count < 0 || perf->records < (uint64_t)perf->count)) {
+        size_t room = POLL_RECORDS;
         size_t count = 0;
-        pst_err_t code =
-            pst_consumer_poll_batch(perf->consumer, POLL_MS, messages, POLL_RECORDS, &count, &error);
+        pst_err_t code;
+
+        if (perf->count > 0 && (uint64_t)perf->count - perf->records < room)
+            room = (size_t)((uint64_t)perf->count - perf->records);
+        code = pst_consumer_poll_batch(perf->consumer, POLL_MS, messages, room, &count, &error);
 
         if (code == PST_ERR_PARTITION_EOF) {
             left--; /* told once each time: what comes later is not part of the test */
