@@ -654,33 +654,39 @@ static int add_exchange(struct iovec *iov, int count, const struct exchange *exc
     return count;
 }
 
-static void exchange_written(struct channel *channel, struct exchange *exchange)
+/* Ends what needs no answer.  Its done() and release() may submit, and so flush, again: the books are up to
+ * date. */
+static void end_written(struct list *written)
 {
-    struct answer nothing = {.version = exchange->version, .text = ""};
+    while (!list_is_empty(written)) {
+        struct exchange *exchange = CONTAINER_OF(written->next, struct exchange, link);
+        struct answer nothing = {.version = exchange->version, .text = ""};
 
-    list_remove(&exchange->link);
-    if (exchange->one_way) {
+        list_remove(&exchange->link);
         exchange_settle(exchange, &nothing);
         exchange_release(exchange);
-        return;
     }
-    list_push_back(&channel->awaiting, &exchange->link);
 }
 
 static void account_sent(struct channel *channel, size_t sent)
 {
+    struct list written; /* wholly, and no answer will come */
+
+    list_init(&written);
     while (sent > 0 && !list_is_empty(&channel->sending)) {
         struct exchange *exchange = CONTAINER_OF(channel->sending.next, struct exchange, link);
         size_t left = exchange->total_bytes - exchange->sent_bytes;
 
         if (sent < left) {
             exchange->sent_bytes += sent;
-            return;
+            break;
         }
         sent -= left;
         exchange->sent_bytes = exchange->total_bytes;
-        exchange_written(channel, exchange);
+        list_remove(&exchange->link);
+        list_push_back(exchange->one_way ? &written : &channel->awaiting, &exchange->link);
     }
+    end_written(&written);
 }
 
 static void channel_flush(struct channel *channel)
