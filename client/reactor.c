@@ -52,15 +52,18 @@ static void *reactor_main(void *arg)
     pthread_setname_np(pthread_self(), "pst-client");
     while (!reactor->stop) {
         int count = epoll_wait(reactor->epoll_fd, events, EVENTS_PER_TURN, turn_timeout_ms(reactor));
+        bool mail = false;
 
         for (int i = 0; i < count; i++) {
             struct watch *watch = events[i].data.ptr;
 
             if (watch == NULL)
-                mailbox_deliver(reactor->box);
+                mail = true;
             else if (watch->fd >= 0)
                 watch->ready(watch, events[i].events);
         }
+        if (mail) /* last: it may free a channel whose event is among these */
+            mailbox_deliver(reactor->box);
         fire_timers(reactor);
     }
     return NULL;
