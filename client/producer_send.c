@@ -596,7 +596,9 @@ static void produce_done(struct exchange *exchange, const struct answer *answer)
     if (sending->producer->closing)
         return; /* producer_detach fails the batches */
     if (answer->code != PST_ERR_NONE || exchange->one_way) {
-        all_answered(sending, answer->code, answer->text);
+        /* a connection given up because of what the broker said on it is as good as one that broke */
+        all_answered(sending, answer->code == PST_ERR_BAD_RESPONSE ? PST_ERR_TRANSPORT : answer->code,
+                     answer->text);
         return;
     }
     arena = arena_new(ANSWER_ARENA_BYTES);
@@ -656,7 +658,10 @@ static struct node *candidate(struct pst_producer *producer, struct lane *lane, 
     due(next_us, first->created_us + option(producer, OPTION_DELIVERY_TIMEOUT) * 1000);
     if (first->retry_at_us > now_us)
         due(next_us, first->retry_at_us);
-    serve_wishes(producer, lane);
+    if (lane->wants_epoch) {
+        serve_wishes(producer, lane);
+        batch = lane_next(lane, &producer->identity, now_us);
+    }
     if (batch == NULL)
         return NULL;
     if (!ready(producer, lane, batch, now_us)) {
