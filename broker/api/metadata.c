@@ -151,9 +151,12 @@ static bool fill_wanted_topics(struct call *call, const struct metadata_image *i
         } else if (str_is_null(want->name)) {
             to->error_code = KAFKA_INVALID_REQUEST;
             to->name = STR_LITERAL("");
+        } else if (errors != NULL && errors[i] != KAFKA_NONE) {
+            to->error_code = errors[i];
         } else {
-            to->error_code =
-                errors != NULL && errors[i] != KAFKA_NONE ? errors[i] : KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+            to->error_code = metadata_topic_name_fault(want->name, call->arena) != NULL
+                                 ? KAFKA_INVALID_TOPIC_EXCEPTION
+                                 : KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
         }
     }
     return true;
