@@ -40,6 +40,8 @@ ALL_LDFLAGS := -pthread $(filter -fsanitize%,$(MODE)) $(if $(filter release,$(CO
 CODEC_LIBS  := -lz -llz4 -lzstd -lsnappy
 EVENT_LIBS  := -levent_core -levent_pthreads
 TEST_LIBS   := -lcmocka -ljansson
+# librdkafka's mock cluster, for the one test that uses it; without the package that test skips itself
+MOCK_LIBS   := $(if $(wildcard /usr/include/librdkafka/rdkafka_mock.h),-lrdkafka)
 
 # --- sources: a new file in one of these folders is found by itself ---
 SCHEMAS      := $(wildcard protocol/schema/*.msg)
@@ -51,7 +53,9 @@ BROKER_SRC   := $(filter-out broker/main.c,$(wildcard broker/*.c broker/*/*.c))
 CLIENT_SRC   := $(wildcard client/*.c)
 CLI_SRC      := $(wildcard client/cli/*.c)
 SUPPORT_SRC  := $(wildcard tests/support/*.c)
-UNIT_SRC     := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c tests/unit/*/*/test_*.c)
+# programs that test one part alone, and programs that test the library against a daemon they start
+UNIT_SRC     := $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c tests/unit/*/*/test_*.c \
+                tests/integration/test_*.c)
 FUZZ_SRC     := $(wildcard tests/fuzz/fuzz_*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -148,8 +152,10 @@ $(BUILD)/penstock: $(CLI_OBJ) $(CLIENT_A)
 	$(call say,LINK)
 	$(Q)$(CC) -o $@ $^ $(ALL_LDFLAGS) $(CODEC_LIBS)
 
-# --- tests: every tests/unit/**/test_*.c is a program of its own ---
-$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(SUPPORT_OBJ) $(BROKER_LIB) $(BUILD)/client.objs $(BASE_LIB)
+# --- tests: every tests/unit/**/test_*.c and tests/integration/test_*.c is a program of its own ---
+$(BUILD)/tests/integration/test_client_mock: TEST_LIBS += $(MOCK_LIBS)
+
+$(UNIT_BIN): $(BUILD)/%: $(BUILD)/%.o $(SUPPORT_OBJ) $(BROKER_LIB) $(BUILD)/client.objs $(BASE_LIB)
 	$(call say,LINK)
 	$(Q)$(CC) -o $@ $< $(SUPPORT_OBJ) $(CLIENT_OBJ) $(CLI_TEST_OBJ) $(BROKER_LIB) $(BASE_LIB) $(ALL_LDFLAGS) $(EVENT_LIBS) $(CODEC_LIBS) $(TEST_LIBS)
 
@@ -175,14 +181,15 @@ check: all unit-bins lint-quick ## every quick test: unit, protocol vectors, int
 check-unit: unit-bins ## the unit tests alone
 	tests/run --jobs $(JOBS) --build $(BUILD) --only unit
 
-check-integration: all ## the tests that run the daemon alone
+check-integration: all unit-bins ## the tests that run the daemon alone
 	tests/run --jobs $(JOBS) --build $(BUILD) --only integration
 
-check-sanitize: ## unit and integration tests under ASan+UBSan, unit tests under TSan
+check-sanitize: ## unit and integration tests under ASan+UBSan, unit and library tests under TSan
 	$(MAKE) CONFIG=asan all unit-bins
 	tests/run --jobs $(JOBS) --build build/asan
-	$(MAKE) CONFIG=tsan unit-bins
+	$(MAKE) CONFIG=tsan all unit-bins
 	tests/run --jobs $(JOBS) --build build/tsan --only unit
+	tests/run --jobs $(JOBS) --build build/tsan test_client
 
 check-clients: all ## tests with other people's Kafka clients, as far as this machine has them
 	tests/clients/run --build $(BUILD)
