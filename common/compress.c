@@ -21,6 +21,9 @@ static const uint8_t snappy_magic[8] = {0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0};
 /* A raw snappy block is inflated in one piece, so what it may claim has a bound. */
 #define SNAPPY_BLOCK_BYTES_MAX (64u * 1024 * 1024)
 
+static const uint8_t lz4_magic[4] = {0x04, 0x22, 0x4d, 0x18};
+#define LZ4_FLAG_INDEPENDENT 0x20u /* in the byte after the magic: blocks do not refer to earlier ones */
+
 const char *compress_name(enum compress_codec codec)
 {
     return (unsigned)codec < COMPRESS_CODEC_COUNT ? codec_names[codec] : NULL;
@@ -174,6 +177,7 @@ struct decompressor {
     z_stream gzip;
     bool gzip_open;
     LZ4F_dctx *lz4;
+    bool lz4_in_frame;
     ZSTD_DCtx *zstd;
     bool snappy_framed;
     char *block; /* snappy: the block being read out */
@@ -331,6 +335,14 @@ static enum pst_status read_snappy(struct decompressor *d, void *to, size_t room
     return PST_OK;
 }
 
+/* Kafka's Java clients read frames of independent blocks and nothing else: no blocks that refer to earlier
+ * ones, no skippable frames. What they could not read must not get into a log. */
+static bool lz4_frame_is_kafkas(const struct decompressor *d)
+{
+    return (size_t)(d->end - d->at) > sizeof lz4_magic && memcmp(d->at, lz4_magic, sizeof lz4_magic) == 0 &&
+           (d->at[sizeof lz4_magic] & LZ4_FLAG_INDEPENDENT) != 0;
+}
+
 static enum pst_status read_lz4(struct decompressor *d, void *to, size_t room, size_t *ret_length)
 {
     for (;;) {
@@ -340,11 +352,14 @@ static enum pst_status read_lz4(struct decompressor *d, void *to, size_t room, s
 
         if (d->ended && taken == 0)
             return PST_EOF;
+        if (!d->lz4_in_frame && !lz4_frame_is_kafkas(d))
+            return PST_CORRUPT;
         hint = LZ4F_decompress(d->lz4, to, &made, d->at, &taken, NULL);
         if (LZ4F_isError(hint))
             return PST_CORRUPT;
         d->at += taken;
         d->ended = hint == 0;
+        d->lz4_in_frame = !d->ended;
         *ret_length = made;
         if (made > 0)
             return PST_OK;

@@ -14,7 +14,7 @@ enum compress_codec {
     COMPRESS_GZIP = 1,
     COMPRESS_SNAPPY =
         2,            /* written in the framing of snappy-java ("\x82SNAPPY\0"), read with and without it */
-    COMPRESS_LZ4 = 3, /* LZ4 frame format */
+    COMPRESS_LZ4 = 3, /* LZ4 frames of independent blocks: Kafka's Java clients read no others */
     COMPRESS_ZSTD = 4,
     COMPRESS_CODEC_COUNT
 };
